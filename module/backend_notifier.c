@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The backend for a kernel that has the pin notifier (kpatch/). */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/bits.h>
+#include <linux/errno.h>
+#include <linux/kconfig.h>
+#include <linux/printk.h>
+#include <uapi/linux/xpin.h>
+
+#include "backend.h"
+
+#if IS_ENABLED(CONFIG_GUP_PIN_NOTIFIER)
+
+#include <linux/gup_pin_notifier.h>
+#include <linux/mutex.h>
+#include <linux/workqueue.h>
+
+#include "guard.h"
+
+/* A claim soon after the last release should not pay for arming again. */
+#define DISARM_DELAY	HZ
+
+static const unsigned long notifier_event[BACKEND_EVENTS] = {
+	[BACKEND_PIN] = GUP_PIN_NOTIFY_PIN,
+	[BACKEND_UNPIN] = GUP_PIN_NOTIFY_UNPIN,
+};
+
+/*
+ * Guards users and armed, and is held while arming waits for its grace period:
+ * nobody may go on to claim before that, whoever began it.
+ * tests/litmus/pin-vs-second-arm*.litmus.
+ */
+static DEFINE_MUTEX(arm_lock);
+static unsigned int users[BACKEND_EVENTS];
+static unsigned long armed;
+
+static unsigned int notifier_pin(struct page **pages, unsigned int nr,
+				 unsigned int flags)
+{
+	return guard_pin(pages, nr);
+}
+
+static const struct gup_pin_notifier notifier = {
+	.pin = notifier_pin,
+	.peek = guard_peek,
+	.unpin = guard_unpin,
+};
+
+static void disarm(struct work_struct *work)
+{
+	unsigned long idle = 0;
+	int event;
+
+	mutex_lock(&arm_lock);
+	for (event = 0; event < BACKEND_EVENTS; event++)
+		if (!users[event])
+			idle |= notifier_event[event];
+	idle &= armed;
+	if (idle)
+		gup_pin_notifier_disarm(&notifier, idle);
+	armed &= ~idle;
+	mutex_unlock(&arm_lock);
+}
+
+static DECLARE_DELAYED_WORK(disarm_work, disarm);
+
+/**
+ * backend_register() - find out whether pins can be refused on this kernel
+ *
+ * Arms nothing.
+ *
+ * Return: 0, or -EBUSY when somebody else is the notifier.
+ */
+int backend_register(void)
+{
+	int ret = gup_pin_notifier_register(&notifier);
+
+	if (ret)
+		pr_err("another module has registered the kernel's GUP pin notifier; unload it first\n");
+	return ret;
+}
+
+/**
+ * backend_unregister() - undo backend_register()
+ *
+ * Context: may sleep. The guard is in no call on return.
+ */
+void backend_unregister(void)
+{
+	cancel_delayed_work_sync(&disarm_work);
+	gup_pin_notifier_unregister(&notifier);
+	armed = 0;
+}
+
+/**
+ * backend_get() - be told about an event from now on
+ * @event: one of enum backend_event
+ *
+ * For BACKEND_PIN: a pinner that was not asked about its pin took it before
+ * this returns, and can be seen in the folio's pins.
+ *
+ * Context: may sleep, for a grace period.
+ */
+void backend_get(enum backend_event event)
+{
+	mutex_lock(&arm_lock);
+	users[event]++;
+	if (!(armed & notifier_event[event])) {
+		gup_pin_notifier_arm(&notifier, notifier_event[event]);
+		armed |= notifier_event[event];
+	}
+	mutex_unlock(&arm_lock);
+}
+
+/**
+ * backend_put() - undo one backend_get(); disarms a while after the last
+ * @event: one of enum backend_event
+ *
+ * Context: may sleep.
+ */
+void backend_put(enum backend_event event)
+{
+	mutex_lock(&arm_lock);
+	if (!--users[event])
+		mod_delayed_work(system_wq, &disarm_work, DISARM_DELAY);
+	mutex_unlock(&arm_lock);
+}
+
+/**
+ * backend_drain_begin() - have pinners look before they grab
+ *
+ * Context: any. Nests; each call needs a backend_drain_end().
+ */
+void backend_drain_begin(void)
+{
+	gup_pin_notifier_drain_begin(&notifier);
+}
+
+/**
+ * backend_drain_end() - undo one backend_drain_begin()
+ *
+ * Context: any.
+ */
+void backend_drain_end(void)
+{
+	gup_pin_notifier_drain_end(&notifier);
+}
+
+/**
+ * backend_id() - which backend this is
+ *
+ * Return: one of enum xpin_backend.
+ */
+u32 backend_id(void)
+{
+	return XPIN_BACKEND_NOTIFIER;
+}
+
+/**
+ * backend_armed() - which events are armed
+ *
+ * Return: a snapshot, BIT(event) for each.
+ */
+unsigned int backend_armed(void)
+{
+	unsigned int mask = 0;
+	int event;
+
+	for (event = 0; event < BACKEND_EVENTS; event++)
+		if (READ_ONCE(armed) & notifier_event[event])
+			mask |= BIT(event);
+	return mask;
+}
+
+#else /* !CONFIG_GUP_PIN_NOTIFIER */
+
+int backend_register(void)
+{
+	pr_err("this kernel can't be told to refuse pins: it was built without CONFIG_GUP_PIN_NOTIFIER (see kpatch/README.md)\n");
+	return -EOPNOTSUPP;
+}
+
+/* Never called, since backend_register() fails. */
+void backend_unregister(void) {}
+void backend_get(enum backend_event event) {}
+void backend_put(enum backend_event event) {}
+void backend_drain_begin(void) {}
+void backend_drain_end(void) {}
+
+u32 backend_id(void)
+{
+	return 0;
+}
+
+unsigned int backend_armed(void)
+{
+	return 0;
+}
+
+#endif /* CONFIG_GUP_PIN_NOTIFIER */

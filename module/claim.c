@@ -1,0 +1,756 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A claim's life: pin, gather folios, publish, drain, share, unshare, release.
+ * The protocol is explained at the top of registry.c.
+ */
+#include <linux/capability.h>
+#include <linux/export.h>
+#include <linux/hrtimer.h>
+#include <linux/ktime.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/shmem_fs.h>
+#include <linux/slab.h>
+#include <linux/sort.h>
+#include <linux/xpin.h>
+#include <uapi/linux/xpin.h>
+
+#include "backend.h"
+#include "claim.h"
+#include "registry.h"
+
+/* Pages that are pinned, published and drained together: 2 MiB of 4 KiB. */
+#define CLAIM_CHUNK	512
+/* Runs of pages that calls which must not fail work on, on their stack. */
+#define CLAIM_BATCH	32
+/*
+ * Looks at the counts before sleeping: a refused GUP-fast call gives its pins
+ * back within microseconds.
+ */
+#define DRAIN_BURST	64
+#define DRAIN_SLEEP_NS	NSEC_PER_MSEC
+
+unsigned int max_timeout_ms = 60 * MSEC_PER_SEC;
+
+/**
+ * struct xpin_owner - an in-kernel client, or one open /dev/xpin
+ * @registry: what the registry knows of it
+ * @mm: whose memory it claims
+ * @flags: XPIN_OWNER_*
+ * @lock: guards @calls, @armed and @charged
+ * @calls: calls of ours that are under way
+ * @armed: it keeps the backend armed, because it has entries or makes a call
+ * @charged: pages charged to the RLIMIT_MEMLOCK of @mm
+ */
+struct xpin_owner {
+	struct registry_owner registry;
+	struct mm_struct *mm;
+	unsigned int flags;
+	struct mutex lock; /* see above */
+	unsigned int calls;
+	bool armed;
+	long charged;
+};
+
+/* Make what is charged follow what is owned. Fails only when that has grown. */
+static int owner_charge(struct xpin_owner *owner)
+{
+	long more;
+	int ret;
+
+	mutex_lock(&owner->lock);
+	more = atomic_long_read(&owner->registry.pages) - owner->charged;
+	ret = account_locked_vm(owner->mm, abs(more), more > 0);
+	if (!ret)
+		owner->charged += more;
+	mutex_unlock(&owner->lock);
+	return ret;
+}
+
+static void owner_begin_call(struct xpin_owner *owner)
+{
+	mutex_lock(&owner->lock);
+	owner->calls++;
+	if (!owner->armed) {
+		backend_get(BACKEND_PIN);
+		owner->armed = true;
+	}
+	mutex_unlock(&owner->lock);
+}
+
+static void owner_end_call(struct xpin_owner *owner)
+{
+	owner_charge(owner);
+	mutex_lock(&owner->lock);
+	if (!--owner->calls && !atomic_long_read(&owner->registry.entries)) {
+		backend_put(BACKEND_PIN);
+		owner->armed = false;
+	}
+	mutex_unlock(&owner->lock);
+}
+
+/**
+ * xpin_owner_create() - become an owner for the memory of the current process
+ * @flags: 0, or XPIN_OWNER_PLAIN_UNPIN
+ *
+ * Holds a reference to this module, and one to the mm but not to its users.
+ *
+ * Context: process context with an mm; may sleep.
+ * Return: the owner, to be ended by xpin_owner_destroy(); ERR_PTR of -EINVAL
+ * for unknown flags or a task without an mm, -ENOMEM, or -EBUSY when there are
+ * too many owners.
+ */
+struct xpin_owner *xpin_owner_create(unsigned int flags)
+{
+	struct xpin_owner *owner;
+	int ret;
+
+	if (flags & ~XPIN_OWNER_PLAIN_UNPIN || !current->mm)
+		return ERR_PTR(-EINVAL);
+
+	owner = kzalloc(sizeof(*owner), GFP_KERNEL_ACCOUNT);
+	if (!owner)
+		return ERR_PTR(-ENOMEM);
+
+	mutex_init(&owner->lock);
+	owner->flags = flags;
+	ret = registry_owner_add(&owner->registry);
+	if (ret) {
+		kfree(owner);
+		return ERR_PTR(ret);
+	}
+
+	/* The caller's use of this symbol holds a reference already. */
+	__module_get(THIS_MODULE);
+	owner->mm = current->mm;
+	mmgrab(owner->mm);
+	if (flags & XPIN_OWNER_PLAIN_UNPIN)
+		backend_get(BACKEND_UNPIN);
+	return owner;
+}
+EXPORT_SYMBOL_GPL(xpin_owner_create);
+
+/**
+ * xpin_owner_destroy() - stop being an owner
+ * @owner: which must have released all it owned, and is in no call
+ *
+ * Context: process context, any mm; may sleep.
+ */
+void xpin_owner_destroy(struct xpin_owner *owner)
+{
+	registry_owner_remove(&owner->registry);
+	owner_charge(owner);
+	if (owner->armed)
+		backend_put(BACKEND_PIN);
+	if (owner->flags & XPIN_OWNER_PLAIN_UNPIN)
+		backend_put(BACKEND_UNPIN);
+	mmdrop(owner->mm);
+	kfree(owner);
+	module_put(THIS_MODULE);
+}
+EXPORT_SYMBOL_GPL(xpin_owner_destroy);
+
+/**
+ * xpin_owner_id() - the number by which xpin_folio_owner() names an owner
+ * @owner: the owner
+ *
+ * Context: any.
+ * Return: its number, never 0.
+ */
+u32 xpin_owner_id(const struct xpin_owner *owner)
+{
+	return owner->registry.id;
+}
+EXPORT_SYMBOL_GPL(xpin_owner_id);
+
+/**
+ * claim_owner_is_current() - does the caller run on the owner's memory?
+ * @owner: the owner
+ *
+ * Return: whether it does.
+ */
+bool claim_owner_is_current(const struct xpin_owner *owner)
+{
+	return current->mm == owner->mm;
+}
+
+/* --- From pages to folios --- */
+
+/*
+ * Reduce pages, from @first on, to runs of the same folio, at most @max.
+ * Returns how many runs, and in @next where the pages go on after them.
+ */
+static unsigned int gather_runs(struct page **pages, unsigned long first,
+				unsigned long nr_pages,
+				struct folio_pins *runs, unsigned int max,
+				unsigned long *next)
+{
+	unsigned int nr = 0;
+	unsigned long i;
+
+	for (i = first; i < nr_pages; i++) {
+		struct folio *folio = page_folio(pages[i]);
+
+		if (nr && runs[nr - 1].folio == folio) {
+			runs[nr - 1].pins++;
+			continue;
+		}
+		if (nr == max)
+			break;
+		runs[nr].folio = folio;
+		runs[nr].pins = 1;
+		runs[nr++].index = i;
+	}
+	*next = i;
+	return nr;
+}
+
+static int folio_pins_cmp(const void *a, const void *b)
+{
+	unsigned long pfn_a = folio_pfn(((const struct folio_pins *)a)->folio);
+	unsigned long pfn_b = folio_pfn(((const struct folio_pins *)b)->folio);
+
+	return pfn_a < pfn_b ? -1 : pfn_a > pfn_b;
+}
+
+/*
+ * Reduce a chunk of pages to distinct folios by ascending PFN. A memfd's page
+ * that is mapped twice, or a huge page claimed in odd order, makes two runs.
+ */
+static unsigned int gather_folios(struct page **pages, unsigned int nr_pages,
+				  struct folio_pins *folios)
+{
+	unsigned int nr, i, last = 0;
+	unsigned long next;
+
+	nr = gather_runs(pages, 0, nr_pages, folios, nr_pages, &next);
+	for (i = 1; i < nr; i++)
+		if (folio_pins_cmp(&folios[i - 1], &folios[i]) >= 0)
+			break;
+	if (i >= nr)
+		return nr;
+
+	sort(folios, nr, sizeof(*folios), folio_pins_cmp, NULL);
+	for (i = 1; i < nr; i++) {
+		if (folios[i].folio == folios[last].folio) {
+			folios[last].pins += folios[i].pins;
+			folios[last].index = min(folios[last].index,
+						 folios[i].index);
+		} else {
+			folios[++last] = folios[i];
+		}
+	}
+	return last + 1;
+}
+
+/* --- Publish, drain, promote --- */
+
+/* Somebody else is in the way of @folio, which @owner wants. */
+static bool folio_busy(const struct xpin_owner *owner, struct folio *folio)
+{
+	struct xpin_entry entry;
+
+	if (!registry_lookup(folio_pfn(folio), &entry))
+		return false;
+	if (entry.owner != owner->registry.id)
+		return true;
+	return entry.state == XPIN_CLAIMING && folio_pins(folio) != entry.pins;
+}
+
+/*
+ * The lowest index whose folio is busy; @guess, where it was noticed first,
+ * counts in any case: whoever was in the way may be gone by now.
+ */
+static unsigned long first_busy(const struct xpin_owner *owner,
+				const struct folio_pins *folios,
+				unsigned int nr, unsigned int guess)
+{
+	unsigned long index = folios[guess].index;
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		if (folios[i].index < index && folio_busy(owner, folios[i].folio))
+			index = folios[i].index;
+	return index;
+}
+
+/* Sleep for at most a millisecond, and take what it took from @wait_ns. */
+static int drain_sleep(u64 *wait_ns)
+{
+	ktime_t begin = ktime_get(), timeout;
+	u64 slept;
+
+	if (!*wait_ns)
+		return -EBUSY;
+	if (signal_pending(current))
+		return -EINTR;
+
+	timeout = ns_to_ktime(min_t(u64, *wait_ns, DRAIN_SLEEP_NS));
+	set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
+	schedule_hrtimeout_range(&timeout, DRAIN_SLEEP_NS / 10,
+				 HRTIMER_MODE_REL);
+	slept = ktime_to_ns(ktime_sub(ktime_get(), begin));
+	*wait_ns -= min(*wait_ns, slept);
+	return 0;
+}
+
+/* Wait until nobody else pins @folios. In @at, how many of them are OWNED. */
+static int drain(const struct xpin_owner *owner,
+		 const struct folio_pins *folios, unsigned int nr,
+		 u64 *wait_ns, unsigned int *at)
+{
+	unsigned int burst;
+	int ret;
+
+	backend_drain_begin();
+	do {
+		for (burst = 0; burst < DRAIN_BURST && *at < nr; burst++) {
+			cpu_relax();
+			*at += registry_promote(&owner->registry, folios + *at,
+						nr - *at);
+		}
+		ret = *at < nr ? drain_sleep(wait_ns) : 0;
+	} while (!ret && *at < nr);
+	backend_drain_end();
+	return ret;
+}
+
+/*
+ * Make distinct folios, by ascending PFN, exclusive: all or none of them. In
+ * @busy, with -EBUSY, the lowest index in the way.
+ */
+static int claim_settle(struct xpin_owner *owner,
+			const struct folio_pins *folios, unsigned int nr,
+			unsigned int counts, u64 *wait_ns, unsigned long *busy)
+{
+	unsigned int published, at = 0;
+	int ret;
+
+	ret = registry_publish(&owner->registry, folios, nr, counts,
+			       &published);
+	if (ret) {
+		at = published;
+		goto withdraw;
+	}
+	ret = owner_charge(owner);
+	if (ret)
+		goto withdraw;
+
+	/*
+	 * The entries before the counts. Pairs with smp_mb__after_atomic() in
+	 * try_grab_folio_fast() and in try_grab_page().
+	 * tests/litmus/pin-vs-claim*.litmus
+	 */
+	smp_mb();
+	at = registry_promote(&owner->registry, folios, nr);
+	if (at < nr)
+		ret = drain(owner, folios, nr, wait_ns, &at);
+	if (!ret)
+		return 0;
+withdraw:
+	if (ret == -EBUSY)
+		*busy = first_busy(owner, folios, nr, at);
+	registry_withdraw(&owner->registry, folios, published, counts);
+	return ret;
+}
+
+/* --- Pin --- */
+
+static bool folio_ownable(struct folio *folio)
+{
+	struct address_space *mapping;
+
+	if (folio_is_zone_device(folio) || folio_test_hugetlb(folio))
+		return false;
+	if (folio_test_anon(folio))
+		return true;
+	/* Pinned, but a truncated page has no mapping any more. */
+	mapping = folio_mapping(folio);
+	return mapping && shmem_mapping(mapping);
+}
+
+/* Look at the page behind @addr without faulting it in; put_page() it. */
+static struct page *peek_page(unsigned long addr)
+{
+	struct page *page;
+
+	if (get_user_pages_fast(addr, 1, FOLL_NOFAULT, &page) != 1)
+		return NULL;
+	return page;
+}
+
+/**
+ * claim_page_state() - what a query says of a page
+ * @owner: who asks
+ * @addr: in the memory of the current process, page aligned
+ *
+ * Context: process context; may sleep.
+ * Return: one of enum xpin_page_state.
+ */
+u8 claim_page_state(struct xpin_owner *owner, unsigned long addr)
+{
+	struct page *page = peek_page(addr);
+	u8 state = XPIN_PAGE_NONE;
+	struct xpin_entry entry;
+	struct folio *folio;
+
+	if (!page)
+		return state;
+	folio = page_folio(page);
+	if (!folio_ownable(folio))
+		state = XPIN_PAGE_NONE;
+	else if (!registry_lookup(folio_pfn(folio), &entry))
+		state = folio_pins(folio) ? XPIN_PAGE_PINNED : XPIN_PAGE_FREE;
+	else if (entry.state == XPIN_CLAIMING)
+		state = XPIN_PAGE_CLAIMING;
+	else if (entry.owner != owner->registry.id)
+		state = XPIN_PAGE_OTHERS;
+	else
+		state = entry.state == XPIN_OWNED ? XPIN_PAGE_MINE :
+						    XPIN_PAGE_MINE_SHARED;
+	folio_put(folio);
+	return state;
+}
+
+/* The lowest index of a chunk's pages that somebody pins, or ULONG_MAX. */
+static unsigned long first_pinned(unsigned long start, unsigned int nr_pages)
+{
+	unsigned int i, pins;
+	struct page *page;
+
+	for (i = 0; i < nr_pages; i++) {
+		page = peek_page(start + i * PAGE_SIZE);
+		if (!page)
+			continue;
+		pins = folio_pins(page_folio(page));
+		put_page(page);
+		if (pins)
+			return i;
+	}
+	return ULONG_MAX;
+}
+
+/* Why GUP could not reach the page at @addr: a hole, or the wrong memory? */
+static int why_fault(unsigned long addr)
+{
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
+	int ret = -EFAULT;
+
+	mmap_read_lock(mm);
+	vma = find_vma(mm, addr);
+	if (vma && vma->vm_start <= addr &&
+	    (vma->vm_flags & (VM_IO | VM_PFNMAP) ||
+	     (vma->vm_file && vma->vm_flags & VM_MAYSHARE &&
+	      !shmem_file(vma->vm_file))))
+		ret = -EOPNOTSUPP;
+	mmap_read_unlock(mm);
+	return ret;
+}
+
+/* Pin a chunk: all of it or nothing. */
+static int pin_chunk(struct xpin_owner *owner, unsigned long start,
+		     unsigned int nr_pages, struct page **pages,
+		     unsigned long *busy)
+{
+	unsigned int pinned = 0;
+	int ret;
+
+	registry_call_begin(&owner->registry);
+	do {
+		ret = pin_user_pages_fast(start + pinned * PAGE_SIZE,
+					  nr_pages - pinned,
+					  FOLL_WRITE | FOLL_LONGTERM,
+					  pages + pinned);
+		if (ret > 0)
+			pinned += ret;
+	} while (ret > 0 && pinned < nr_pages);
+	if (pinned < nr_pages)
+		unpin_user_pages(pages, pinned);
+	registry_call_end();
+
+	if (pinned == nr_pages)
+		return 0;
+	*busy = pinned;
+	return ret ?: -EFAULT;
+}
+
+/* Take one chunk: pinned and exclusive, or as it was. */
+static int claim_chunk(struct xpin_owner *owner, unsigned long start,
+		       unsigned int nr_pages, struct page **pages,
+		       struct folio_pins *folios, u64 *wait_ns,
+		       unsigned long *busy)
+{
+	unsigned int nr, i;
+	int ret;
+
+	for (;;) {
+		ret = pin_chunk(owner, start, nr_pages, pages, busy);
+		if (ret != -ENOMEM)
+			break;
+		/* Movable memory that somebody pins can't migrate first. */
+		*busy = first_pinned(start, nr_pages);
+		if (*busy == ULONG_MAX)
+			break;
+		ret = drain_sleep(wait_ns);
+		if (ret)
+			break;
+	}
+	if (ret == -EFAULT)
+		ret = why_fault(start + *busy * PAGE_SIZE);
+	if (ret)
+		return ret;
+
+	nr = gather_folios(pages, nr_pages, folios);
+	for (i = 0; i < nr; i++) {
+		if (!folio_ownable(folios[i].folio)) {
+			ret = -EOPNOTSUPP;
+			goto unpin;
+		}
+	}
+	ret = claim_settle(owner, folios, nr, REGISTRY_PINS | REGISTRY_EXCL,
+			   wait_ns, busy);
+	if (!ret)
+		return 0;
+unpin:
+	registry_call_begin(&owner->registry);
+	unpin_user_pages(pages, nr_pages);
+	registry_call_end();
+	return ret;
+}
+
+static u64 wait_limit(u64 timeout_ns)
+{
+	return min_t(u64, timeout_ns,
+		     READ_ONCE(max_timeout_ms) * (u64)NSEC_PER_MSEC);
+}
+
+static void release(struct xpin_owner *owner, struct page **pages,
+		    unsigned long nr_pages, unsigned int counts)
+{
+	struct folio_pins runs[CLAIM_BATCH];
+	unsigned long done, next;
+	unsigned int nr;
+
+	registry_call_begin(&owner->registry);
+	for (done = 0; done < nr_pages; done = next) {
+		nr = gather_runs(pages, done, nr_pages, runs, CLAIM_BATCH,
+				 &next);
+		/* Entries go before the pins they stand for. */
+		registry_withdraw(&owner->registry, runs, nr, counts);
+		/* Claimed for writing, by means that leave no dirty bit. */
+		unpin_user_pages_dirty_lock(pages + done, next - done, true);
+		cond_resched();
+	}
+	registry_call_end();
+}
+
+/**
+ * xpin_pin_user_pages() - pin pages of the current process and own their folios
+ * @owner: who claims; bound to the current mm
+ * @start: address of the first page, page aligned
+ * @nr_pages: how many pages, not 0
+ * @pages: out: the pages; room for @nr_pages. Undefined after an error.
+ * @timeout_ns: how long to wait for pins of others to go, in nanoseconds; page
+ *	faults are not counted in; 0 does not wait. Capped by max_timeout_ms.
+ * @busy: out, may be NULL: with -EBUSY the lowest index seen in the way, in the
+ *	chunk of 512 pages at work; otherwise ULONG_MAX
+ *
+ * All or nothing. The pages are pinned for writing and for long. An owner may
+ * claim folios again that it owns, from several threads at once.
+ *
+ * Context: process context of the owner's mm; may sleep, also in page faults.
+ * Return: 0; -EIO on another mm; -EINVAL for a misaligned or empty range;
+ * -EBUSY when somebody else pins or owns a folio; -EFAULT when GUP can't reach
+ * a page, -EOPNOTSUPP when it is memory that can't be owned (files, devices,
+ * hugetlb); -ENOMEM for RLIMIT_MEMLOCK or memory; -EINTR by a signal;
+ * -EOVERFLOW for too many pins of a folio; -EHWPOISON and -EREMOTEIO from GUP.
+ */
+int xpin_pin_user_pages(struct xpin_owner *owner, unsigned long start,
+			unsigned long nr_pages, struct page **pages,
+			u64 timeout_ns, unsigned long *busy)
+{
+	u64 wait_ns = wait_limit(timeout_ns);
+	unsigned long done, at = ULONG_MAX;
+	struct folio_pins *folios;
+	unsigned int nr;
+	int ret = 0;
+
+	if (busy)
+		*busy = ULONG_MAX;
+	if (!claim_owner_is_current(owner))
+		return -EIO;
+	if (!PAGE_ALIGNED(start) || !nr_pages ||
+	    nr_pages > (ULONG_MAX - start) / PAGE_SIZE)
+		return -EINVAL;
+
+	folios = kvmalloc_array(min_t(unsigned long, nr_pages, CLAIM_CHUNK),
+				sizeof(*folios), GFP_KERNEL_ACCOUNT);
+	if (!folios)
+		return -ENOMEM;
+
+	owner_begin_call(owner);
+	for (done = 0; done < nr_pages; done += nr) {
+		nr = min_t(unsigned long, nr_pages - done, CLAIM_CHUNK);
+		ret = claim_chunk(owner, start + done * PAGE_SIZE, nr,
+				  pages + done, folios, &wait_ns, &at);
+		if (ret)
+			break;
+	}
+	if (ret)
+		release(owner, pages, done, REGISTRY_PINS | REGISTRY_EXCL);
+	owner_end_call(owner);
+	kvfree(folios);
+
+	if (ret == -EBUSY && busy)
+		*busy = done + at;
+	return ret;
+}
+EXPORT_SYMBOL_GPL(xpin_pin_user_pages);
+
+/**
+ * xpin_unpin_pages() - give exclusively owned pages up and drop their pins
+ * @owner: who owns them
+ * @pages: pages from xpin_pin_user_pages() that are not shared
+ * @nr_pages: how many
+ *
+ * The folio stays owned as long as the owner has other pins on it. The pages
+ * are marked dirty.
+ *
+ * Context: process context, any mm; may sleep. Does not fail.
+ */
+void xpin_unpin_pages(struct xpin_owner *owner, struct page **pages,
+		      unsigned long nr_pages)
+{
+	owner_begin_call(owner);
+	release(owner, pages, nr_pages, REGISTRY_PINS | REGISTRY_EXCL);
+	owner_end_call(owner);
+}
+EXPORT_SYMBOL_GPL(xpin_unpin_pages);
+
+/**
+ * xpin_unpin_shared_pages() - drop the pins of shared pages
+ * @owner: who shared them
+ * @pages: pages after xpin_share_pages()
+ * @nr_pages: how many
+ *
+ * Plain unpin_user_page() won't do here: while a folio is shared, nobody can
+ * tell whose pin it drops.
+ *
+ * Context: process context, any mm; may sleep. Does not fail.
+ */
+void xpin_unpin_shared_pages(struct xpin_owner *owner, struct page **pages,
+			     unsigned long nr_pages)
+{
+	owner_begin_call(owner);
+	release(owner, pages, nr_pages, REGISTRY_PINS);
+	owner_end_call(owner);
+}
+EXPORT_SYMBOL_GPL(xpin_unpin_shared_pages);
+
+/**
+ * xpin_share_pages() - let others pin pages, and keep one's own pins
+ * @owner: who owns them
+ * @pages: pages from xpin_pin_user_pages() that are not shared
+ * @nr_pages: how many
+ *
+ * Context: process context, any mm; may sleep. Does not fail.
+ * Return: how many of the pages strangers still can't pin, because the owner
+ * holds other pages of their folio exclusively.
+ */
+unsigned long xpin_share_pages(struct xpin_owner *owner, struct page **pages,
+			       unsigned long nr_pages)
+{
+	unsigned long done, next, refused = 0;
+	struct folio_pins runs[CLAIM_BATCH];
+	struct xpin_entry entry;
+	unsigned int nr, i;
+
+	for (done = 0; done < nr_pages; done = next) {
+		nr = gather_runs(pages, done, nr_pages, runs, CLAIM_BATCH,
+				 &next);
+		registry_withdraw(&owner->registry, runs, nr, REGISTRY_EXCL);
+	}
+	/* Only now: a folio's last exclusive page may have come last. */
+	for (done = 0; done < nr_pages; done = next) {
+		nr = gather_runs(pages, done, nr_pages, runs, CLAIM_BATCH,
+				 &next);
+		for (i = 0; i < nr; i++)
+			if (registry_lookup(folio_pfn(runs[i].folio), &entry) &&
+			    entry.excl)
+				refused += runs[i].pins;
+	}
+	return refused;
+}
+EXPORT_SYMBOL_GPL(xpin_share_pages);
+
+/**
+ * xpin_unshare_pages() - take exclusivity of shared pages back
+ * @owner: who shared them
+ * @pages: pages after xpin_share_pages()
+ * @nr_pages: how many
+ * @timeout_ns: as for xpin_pin_user_pages()
+ * @busy: as for xpin_pin_user_pages()
+ *
+ * All or nothing.
+ *
+ * Context: process context, any mm; may sleep.
+ * Return: 0; -EBUSY while somebody else pins a folio; -EINTR by a signal;
+ * -ENOMEM; -ENOENT for a folio that the owner has no pins on.
+ */
+int xpin_unshare_pages(struct xpin_owner *owner, struct page **pages,
+		       unsigned long nr_pages, u64 timeout_ns,
+		       unsigned long *busy)
+{
+	u64 wait_ns = wait_limit(timeout_ns);
+	unsigned long done, at = ULONG_MAX;
+	struct folio_pins *folios;
+	unsigned int nr, nr_folios;
+	int ret = 0;
+
+	if (busy)
+		*busy = ULONG_MAX;
+	folios = kvmalloc_array(min_t(unsigned long, nr_pages, CLAIM_CHUNK),
+				sizeof(*folios), GFP_KERNEL_ACCOUNT);
+	if (!folios)
+		return -ENOMEM;
+
+	owner_begin_call(owner);
+	for (done = 0; done < nr_pages; done += nr) {
+		nr = min_t(unsigned long, nr_pages - done, CLAIM_CHUNK);
+		nr_folios = gather_folios(pages + done, nr, folios);
+		ret = claim_settle(owner, folios, nr_folios, REGISTRY_EXCL,
+				   &wait_ns, &at);
+		if (ret)
+			break;
+	}
+	if (ret)
+		xpin_share_pages(owner, pages, done);
+	owner_end_call(owner);
+	kvfree(folios);
+
+	if (ret == -EBUSY && busy)
+		*busy = done + at;
+	return ret;
+}
+EXPORT_SYMBOL_GPL(xpin_unshare_pages);
+
+/**
+ * xpin_folio_owner() - who has a folio, shared or not
+ * @folio: which the caller holds a reference to
+ *
+ * Context: any.
+ * Return: the number of the owner as in xpin_owner_id(), 0 when there is none.
+ * A snapshot, unless the caller is that owner.
+ */
+u32 xpin_folio_owner(struct folio *folio)
+{
+	struct xpin_entry entry;
+
+	return registry_lookup(folio_pfn(folio), &entry) ? entry.owner : 0;
+}
+EXPORT_SYMBOL_GPL(xpin_folio_owner);

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The answers to a backend's questions: may this be pinned? Being asked about a
+ * pin only reads; hearing of an unpin may only count down and erase.
+ */
+#include <linux/mm.h>
+#include <linux/percpu.h>
+
+#include "guard.h"
+#include "registry.h"
+
+static DEFINE_PER_CPU(unsigned long, vetoes);
+
+/* Is a pin by the current call in the way of the folio's owner? */
+static bool guard_refuses(unsigned long pfn)
+{
+	struct xpin_entry entry;
+
+	if (likely(!registry_filter(pfn)))
+		return false;
+	if (!registry_lookup(pfn, &entry) || entry.state == XPIN_SHARED)
+		return false;
+	/* Only the owner's own calls may add pins. */
+	return registry_call_owner() != entry.owner;
+}
+
+/**
+ * guard_pin() - how many of these pages may stay pinned?
+ * @pages: pages that were just pinned; a full barrier came after the counts
+ *	rose, and pairs with the one in claim_settle()
+ * @nr: how many
+ *
+ * Context: RCU read-side critical section, interrupts perhaps off.
+ * Return: the number of leading pages that nobody else owns.
+ */
+unsigned int guard_pin(struct page **pages, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		if (unlikely(guard_refuses(folio_pfn(page_folio(pages[i]))))) {
+			this_cpu_inc(vetoes);
+			break;
+		}
+	}
+	return i;
+}
+
+/**
+ * guard_peek() - is it worth grabbing this page?
+ * @page: a page without a reference, so its folio may change under us: advice
+ *
+ * Context: as guard_pin().
+ * Return: false when guard_pin() would most likely refuse it.
+ */
+bool guard_peek(struct page *page)
+{
+	if (likely(!guard_refuses(folio_pfn(page_folio(page)))))
+		return true;
+	this_cpu_inc(vetoes);
+	return false;
+}
+
+/**
+ * guard_unpin() - pins are about to drop
+ * @folio: whose
+ * @refs: by how many
+ *
+ * The module's own calls keep their books themselves: GUP's long-term migration
+ * inside them unpins what we own, and unwinding a claim must not end another.
+ *
+ * Context: as guard_pin(); hard interrupts too.
+ */
+void guard_unpin(struct folio *folio, unsigned int refs)
+{
+	if (likely(!registry_filter(folio_pfn(folio))))
+		return;
+	if (!registry_call_owner())
+		registry_count_down(folio, refs);
+}
+
+/**
+ * guard_vetoes() - how often somebody was refused
+ *
+ * Return: a snapshot of the count since the module was loaded. A pin that
+ * GUP-fast and then its slow path try counts twice.
+ */
+unsigned long guard_vetoes(void)
+{
+	unsigned long sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += per_cpu(vetoes, cpu);
+	return sum;
+}

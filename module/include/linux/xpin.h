@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Exclusive GUP pins for in-kernel owners: hypervisor drivers, and /dev/xpin
+ * itself. The words and the protocol are explained at the top of registry.c.
+ */
+#ifndef _LINUX_XPIN_H
+#define _LINUX_XPIN_H
+
+#include <linux/bits.h>
+#include <linux/mm_types.h>
+#include <linux/types.h>
+
+struct xpin_owner;
+
+/*
+ * The owner may drop pins with plain unpin_user_page() and its relatives while
+ * it owns the folio exclusively. Costs everybody a look at each unpin for as
+ * long as the owner exists; without it pins go through xpin_unpin_pages() only.
+ */
+#define XPIN_OWNER_PLAIN_UNPIN	BIT(0)
+
+struct xpin_owner *xpin_owner_create(unsigned int flags);
+void xpin_owner_destroy(struct xpin_owner *owner);
+
+int xpin_pin_user_pages(struct xpin_owner *owner, unsigned long start,
+			unsigned long nr_pages, struct page **pages,
+			u64 timeout_ns, unsigned long *busy);
+void xpin_unpin_pages(struct xpin_owner *owner, struct page **pages,
+		      unsigned long nr_pages);
+void xpin_unpin_shared_pages(struct xpin_owner *owner, struct page **pages,
+			     unsigned long nr_pages);
+unsigned long xpin_share_pages(struct xpin_owner *owner, struct page **pages,
+			       unsigned long nr_pages);
+int xpin_unshare_pages(struct xpin_owner *owner, struct page **pages,
+		       unsigned long nr_pages, u64 timeout_ns,
+		       unsigned long *busy);
+u32 xpin_folio_owner(struct folio *folio);
+u32 xpin_owner_id(const struct xpin_owner *owner);
+
+#endif /* _LINUX_XPIN_H */

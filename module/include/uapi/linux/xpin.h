@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+#ifndef _UAPI_LINUX_XPIN_H
+#define _UAPI_LINUX_XPIN_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define XPIN_TYPE	0xE7
+
+/**
+ * DOC: General ioctl format
+ *
+ * Every ioctl takes a pointer to a structure whose first member is its size in
+ * bytes as the caller knows it, and whose second is a flags word (0 unless
+ * flags are documented). A longer structure than the kernel knows is accepted
+ * when the tail is zero; a shorter one is accepted down to the size that the
+ * structure had when it was introduced.
+ *
+ * An open file of /dev/xpin is one owner, and it is bound to the memory of the
+ * process that opened it. When the file is finally closed, all its claims end.
+ *
+ * errno has one meaning for all of them:
+ *
+ *  - ENOTTY: there is no such ioctl.
+ *  - E2BIG: the structure has a non-zero byte that this kernel does not know.
+ *  - EINVAL: a value is out of range, or an address or length is no multiple
+ *    of the page size, or a flag is unknown.
+ *  - EFAULT: the structure, or memory to be claimed, can't be reached.
+ *  - EBUSY: somebody else pins or owns the memory; busy_addr says where.
+ *  - ENOMEM: RLIMIT_MEMLOCK, or out of memory.
+ *  - EOPNOTSUPP: this kind of memory can't be owned.
+ *  - EINTR: a signal came while waiting.
+ *  - EIO: the caller's memory is not that of the process which opened the file.
+ *  - ENOENT: this owner has no such claim, or no such part of it.
+ *  - EOVERFLOW: too many pins of one folio by this owner.
+ *  - ENODEV: this kernel can't be told to refuse pins.
+ *  - EHWPOISON, EREMOTEIO: the memory failed, or belongs to a PCI device.
+ */
+
+/* All of a claim, from offset 0: a value for the length of a part of a claim. */
+#define XPIN_WHOLE	(~0ULL)
+
+/* What busy_addr holds when no address was in the way. */
+#define XPIN_NO_ADDR	(~0ULL)
+
+/* enum xpin_backend - how the module is told about pins on this kernel. */
+enum xpin_backend {
+	/* The kernel has the pin notifier of CONFIG_GUP_PIN_NOTIFIER. */
+	XPIN_BACKEND_NOTIFIER = 1,
+};
+
+#define XPIN_API_VERSION	1
+
+/**
+ * struct xpin_info - ioctl(XPIN_IOC_INFO): what this module can do
+ * @size: sizeof(struct xpin_info)
+ * @flags: Must be 0
+ * @api_version: out: XPIN_API_VERSION of the module
+ * @backend: out: one of enum xpin_backend
+ * @features: out: a mask of XPIN_FEATURE_*; none is defined yet
+ */
+struct xpin_info {
+	__u32 size;
+	__u32 flags;
+	__u32 api_version;
+	__u32 backend;
+	__aligned_u64 features;
+};
+
+#define XPIN_IOC_INFO		_IO(XPIN_TYPE, 0x00)
+
+/**
+ * struct xpin_claim - ioctl(XPIN_IOC_CLAIM): own the folios behind a range
+ * @size: sizeof(struct xpin_claim)
+ * @flags: Must be 0
+ * @addr: First byte of the range in the caller's memory, page aligned
+ * @length: Bytes, a multiple of the page size, not 0
+ * @timeout_ns: How long to wait for the pins of others to go, in nanoseconds;
+ *	0 does not wait. Page faults are not counted in. Capped by the
+ *	module's parameter max_timeout_ms.
+ * @claim_id: out: names the claim in other ioctls of the same file, never 0
+ * @pages: out: pages in the claim
+ * @folios: out: distinct folios in the claim; ownership is of whole folios
+ * @busy_addr: out: with EBUSY the lowest address in the 2 MiB part being worked
+ *	on that is pinned or owned by somebody else, otherwise XPIN_NO_ADDR
+ *
+ * All or nothing. The pages are faulted in for writing and pinned for long.
+ */
+struct xpin_claim {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 addr;
+	__aligned_u64 length;
+	__aligned_u64 timeout_ns;
+	__aligned_u64 claim_id;
+	__aligned_u64 pages;
+	__aligned_u64 folios;
+	__aligned_u64 busy_addr;
+};
+
+#define XPIN_IOC_CLAIM		_IO(XPIN_TYPE, 0x01)
+
+/**
+ * struct xpin_part - ioctl(XPIN_IOC_RELEASE, _SHARE, _UNSHARE): part of a claim
+ * @size: sizeof(struct xpin_part)
+ * @flags: Must be 0
+ * @claim_id: As XPIN_IOC_CLAIM returned it
+ * @offset: Bytes from the start of the claim, a multiple of the page size
+ * @length: Bytes, a multiple of the page size, not 0; or, with an offset of 0,
+ *	XPIN_WHOLE for all of the claim that was not released
+ * @timeout_ns: XPIN_IOC_UNSHARE only, as in struct xpin_claim; otherwise 0
+ * @refused: out: pages of the part that strangers still can't pin, because
+ *	the same owner holds another part of their folio exclusively
+ * @busy_addr: out: XPIN_IOC_UNSHARE only, as in struct xpin_claim
+ *
+ * XPIN_IOC_RELEASE ends ownership of the part and drops its pins. When the last
+ * part of a claim is released, the claim is gone.
+ *
+ * XPIN_IOC_SHARE gives exclusivity up and keeps the pins: strangers may pin the
+ * memory, nobody else may own it. Memory that is shared already stays so.
+ *
+ * XPIN_IOC_UNSHARE takes exclusivity back, all or nothing. Memory that is not
+ * shared stays as it is.
+ *
+ * All three return ENOENT when a page of the part was released before; with
+ * XPIN_WHOLE released pages are passed over.
+ */
+struct xpin_part {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 claim_id;
+	__aligned_u64 offset;
+	__aligned_u64 length;
+	__aligned_u64 timeout_ns;
+	__aligned_u64 refused;
+	__aligned_u64 busy_addr;
+};
+
+#define XPIN_IOC_RELEASE	_IO(XPIN_TYPE, 0x02)
+#define XPIN_IOC_SHARE		_IO(XPIN_TYPE, 0x03)
+#define XPIN_IOC_UNSHARE	_IO(XPIN_TYPE, 0x04)
+
+/* enum xpin_page_state - what XPIN_IOC_QUERY says of a page, one byte each. */
+enum xpin_page_state {
+	/* Not present, or memory that can't be owned (a file's page, for one). */
+	XPIN_PAGE_NONE = 0,
+	/* Nobody pins it, nobody owns it. */
+	XPIN_PAGE_FREE = 1,
+	/* Somebody pins it (or 1024 plain references look like it). */
+	XPIN_PAGE_PINNED = 2,
+	/* An owner, perhaps this one, is waiting for pins to go. */
+	XPIN_PAGE_CLAIMING = 3,
+	/* This file owns it. */
+	XPIN_PAGE_MINE = 4,
+	/* This file owns it and shares it. */
+	XPIN_PAGE_MINE_SHARED = 5,
+	/* Another owner has it, shared or not. */
+	XPIN_PAGE_OTHERS = 6,
+};
+
+/**
+ * struct xpin_query - ioctl(XPIN_IOC_QUERY): who owns what
+ * @size: sizeof(struct xpin_query)
+ * @flags: Must be 0
+ * @addr: First byte of the range in the caller's memory, page aligned
+ * @length: Bytes, a multiple of the page size, not 0
+ * @states: User address of length / page size bytes, which receive an enum
+ *	xpin_page_state each
+ *
+ * Faults nothing in. A snapshot: it may be out of date when it is read.
+ */
+struct xpin_query {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 addr;
+	__aligned_u64 length;
+	__aligned_u64 states;
+};
+
+#define XPIN_IOC_QUERY		_IO(XPIN_TYPE, 0x05)
+
+#endif /* _UAPI_LINUX_XPIN_H */

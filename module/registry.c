@@ -1,0 +1,643 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Who owns which folio.
+ *
+ * The protocol
+ * ============
+ *
+ * Words: a *pin* is a FOLL_PIN reference; an *owner* is an in-kernel client or
+ * one open /dev/xpin; a *claim* is what an owner takes in one call; a *veto* is
+ * a pin refused; to *drain* is to wait for foreign pins to go.
+ *
+ * Let pins be the pin count of a folio and owner[pfn] its entry here.
+ *
+ *   pinner (mm/gup.c, guard.c)      claimer (claim.c), holds k pins of its own
+ *   ---------------------------     ------------------------------------------
+ *   add to pins                     owner[pfn] = CLAIMING     registry_publish
+ *   full barrier              [A]   smp_mb()                           [B]
+ *   if owner[pfn]: undo, -EBUSY     if pins == k: OWNED       registry_promote
+ *                                   else drain, or undo and -EBUSY
+ *
+ * This is store buffering with two full barriers: the pinner sees the entry, or
+ * the claimer sees the pin, or both. [A] is smp_mb__after_atomic() in
+ * try_grab_folio_fast() and in try_grab_page(); [B] is in claim_settle(). They
+ * pair with each other. tests/litmus/pin-vs-claim*.litmus.
+ *
+ * An entry is {owner, pins, excl, state}. pins counts all pins of its owner on
+ * the folio, excl those which want exclusivity. The states, and who changes
+ * them, always under the lock of the XArray:
+ *
+ *   none     -> CLAIMING   publish, by an owner with k pins: {k, k}
+ *   CLAIMING -> CLAIMING   publish, by another thread of the same owner: its
+ *                          pins are added, and both threads drain down to the
+ *                          sum; whoever sees it first promotes for both
+ *   CLAIMING -> OWNED      promote, when the folio's pins are the entry's pins
+ *   OWNED    -> OWNED      publish, by the same owner: foreign pins are
+ *                          impossible, so there is nothing to wait for
+ *   OWNED    -> SHARED     withdraw of the last excl (share)
+ *   SHARED   -> CLAIMING   publish of excl (unshare, or a new claim): strangers
+ *                          may have pinned meanwhile
+ *   CLAIMING -> SHARED     withdraw of the last excl (an unshare that failed)
+ *   any      -> none       withdraw of the last pin; or count_down() of an
+ *                          OWNED entry, in interrupts too
+ *
+ * CLAIMING and OWNED refuse strangers. Another owner can't publish while there
+ * is an entry of any state: -EBUSY at once.
+ *
+ * No lock of an owner's is held from publish to promote: every step is one lock
+ * section here, adds or takes away exactly what its caller brought, and so may
+ * interleave with those of other threads of the same owner.
+ *
+ * An entry is erased before the pins it stands for are dropped, so a folio that
+ * goes back to the allocator has none. tests/litmus/release*.litmus.
+ *
+ * The unpin callback looks at the entry before the folio's count drops
+ * (smp_mb__before_atomic() in __gup_pin_notifier_unpin()); promote reads the
+ * count before it writes OWNED, and the write depends on it. So a stranger's
+ * unpin never takes an OWNED entry for its own. tests/litmus/unpin*.litmus.
+ *
+ * The module's own calls of GUP are marked (registry_call_begin()): the guard
+ * lets them pin what their owner owns, and doesn't count their unpins, since
+ * the module keeps these books itself.
+ *
+ * Reading is lock-free, under RCU, and most of the time stops at the filter: a
+ * bit per PFN that is set before the entry is stored and cleared after it is
+ * erased, both inside the lock section of the change. With the clearing outside
+ * of it a release could hide the entry that the next owner has just published.
+ * tests/litmus/filter*.litmus.
+ */
+#include <linux/bitmap.h>
+#include <linux/mutex.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/xarray.h>
+
+#include "registry.h"
+
+/* At most so many entries change in one lock section, interrupts off. */
+#define REGISTRY_BATCH		64
+
+/* PFN of a folio's first page -> packed struct xpin_entry. */
+static DEFINE_XARRAY_FLAGS(entries, XA_FLAGS_LOCK_IRQ | XA_FLAGS_ACCOUNT);
+static atomic_long_t nr_entries = ATOMIC_LONG_INIT(0);
+
+/* Identity -> struct registry_owner. */
+static DEFINE_XARRAY_ALLOC1(owners);
+static atomic_long_t nr_owners = ATOMIC_LONG_INIT(0);
+
+/* PID of a task inside one of our calls of GUP -> identity of the owner. */
+static DEFINE_XARRAY(calls);
+
+/* --- The filter: sections of a page, each with a bit for every PFN in it --- */
+
+#define FILTER_SHIFT		(PAGE_SHIFT + 3)
+#define FILTER_BITS		BIT(FILTER_SHIFT)
+#define FILTER_MIN_SECTIONS	64
+
+struct filter {
+	struct rcu_head rcu;
+	unsigned long nr;
+	unsigned long *section[];
+};
+
+/* Replaced by a larger one when a PFN lies beyond it. */
+static struct filter __rcu *filter;
+/* Held to add sections and to replace the table. */
+static DEFINE_MUTEX(filter_lock);
+
+/* The bits for @pfn and its neighbours, or NULL. */
+static unsigned long *filter_section(unsigned long pfn)
+{
+	struct filter *table = rcu_dereference_check(filter,
+					lockdep_is_held(&filter_lock));
+	unsigned long nr = pfn >> FILTER_SHIFT;
+
+	/* Pairs with smp_store_release() in filter_reserve(). */
+	return nr < table->nr ? READ_ONCE(table->section[nr]) : NULL;
+}
+
+static struct filter *filter_alloc(unsigned long nr)
+{
+	struct filter *table;
+
+	table = kvzalloc(struct_size(table, section, nr), GFP_KERNEL);
+	if (table)
+		table->nr = nr;
+	return table;
+}
+
+/* A table that has room for the section @nr too, or NULL. The lock is held. */
+static struct filter *filter_grow(struct filter *old, unsigned long nr)
+{
+	struct filter *table = filter_alloc(roundup_pow_of_two(nr + 1));
+
+	if (!table)
+		return NULL;
+	memcpy(table->section, old->section,
+	       old->nr * sizeof(old->section[0]));
+	/*
+	 * Who misses the new table misses it as it would miss the entry: the
+	 * claimer's barrier comes later. tests/litmus/filter-growth*.litmus.
+	 */
+	rcu_assign_pointer(filter, table);
+	kvfree_rcu(old, rcu);
+	return table;
+}
+
+/*
+ * Make sure that there is a section for @pfn. Sections stay until the module
+ * goes, a page for 128 MiB of memory, so they are charged to nobody.
+ */
+static int filter_reserve(unsigned long pfn)
+{
+	unsigned long nr = pfn >> FILTER_SHIFT;
+	unsigned long *section;
+	struct filter *table;
+	int ret = 0;
+
+	rcu_read_lock();
+	section = filter_section(pfn);
+	rcu_read_unlock();
+	if (section)
+		return 0;
+
+	mutex_lock(&filter_lock);
+	if (filter_section(pfn))
+		goto out;
+
+	ret = -ENOMEM;
+	table = rcu_dereference_protected(filter, true);
+	if (nr >= table->nr)
+		table = filter_grow(table, nr);
+	if (!table)
+		goto out;
+	section = (unsigned long *)get_zeroed_page(GFP_KERNEL);
+	if (!section)
+		goto out;
+	/*
+	 * The zeroes of the section come first. Pairs with filter_section();
+	 * tests/litmus/filter-new-section*.litmus.
+	 */
+	smp_store_release(&table->section[nr], section);
+	ret = 0;
+out:
+	mutex_unlock(&filter_lock);
+	return ret;
+}
+
+static int filter_init(void)
+{
+	struct filter *table = filter_alloc(FILTER_MIN_SECTIONS);
+
+	if (!table)
+		return -ENOMEM;
+	RCU_INIT_POINTER(filter, table);
+	return 0;
+}
+
+static void filter_exit(void)
+{
+	struct filter *table = rcu_dereference_protected(filter, true);
+	unsigned long nr;
+
+	for (nr = 0; nr < table->nr; nr++)
+		free_page((unsigned long)table->section[nr]);
+	kvfree(table);
+}
+
+/**
+ * registry_filter() - may there be an entry?
+ * @pfn: of a folio's first page
+ *
+ * Context: RCU read-side critical section; any context, NMI too.
+ * Return: false when there is no entry.
+ */
+bool registry_filter(unsigned long pfn)
+{
+	const unsigned long *section = filter_section(pfn);
+
+	return section && test_bit(pfn & (FILTER_BITS - 1), section);
+}
+
+/* --- Entries --- */
+
+static void *entry_pack(const struct xpin_entry *entry)
+{
+	BUILD_BUG_ON(3 * XPIN_ENTRY_BITS + 2 >= BITS_PER_LONG);
+	return xa_mk_value(((((unsigned long)entry->owner << XPIN_ENTRY_BITS |
+			      entry->pins) << XPIN_ENTRY_BITS |
+			     entry->excl) << 2) | entry->state);
+}
+
+static void entry_unpack(struct xpin_entry *entry, void *packed)
+{
+	unsigned long value = xa_to_value(packed);
+
+	entry->state = value & 3;
+	value >>= 2;
+	entry->excl = value & (BIT(XPIN_ENTRY_BITS) - 1);
+	value >>= XPIN_ENTRY_BITS;
+	entry->pins = value & (BIT(XPIN_ENTRY_BITS) - 1);
+	entry->owner = value >> XPIN_ENTRY_BITS;
+}
+
+static bool entry_load(struct xa_state *xas, struct xpin_entry *entry)
+{
+	void *packed = xas_load(xas);
+
+	if (!packed)
+		return false;
+	entry_unpack(entry, packed);
+	return true;
+}
+
+/*
+ * Store @entry for @folio at @xas, or erase what is there when it has no pins.
+ * The lock is held, which makes the bit and the entry change together.
+ */
+static void entry_store(struct xa_state *xas, struct registry_owner *owner,
+			struct folio *folio, const struct xpin_entry *entry)
+{
+	unsigned long pfn = folio_pfn(folio);
+	unsigned long *section;
+	int change = 0;
+	void *old;
+
+	lockdep_assert_held(&entries.xa_lock);
+	rcu_read_lock();
+	section = filter_section(pfn);
+	if (entry->pins)
+		set_bit(pfn & (FILTER_BITS - 1), section);
+	old = xas_store(xas, entry->pins ? entry_pack(entry) : NULL);
+	if (!xas_error(xas))
+		change = (entry->pins ? 1 : 0) - (old ? 1 : 0);
+	if (!entry->pins || xas_error(xas))
+		clear_bit(pfn & (FILTER_BITS - 1), section);
+	rcu_read_unlock();
+
+	if (change) {
+		atomic_long_add(change, &nr_entries);
+		atomic_long_add(change, &owner->entries);
+		atomic_long_add(change * folio_nr_pages(folio), &owner->pages);
+	}
+}
+
+/* Add @pins to an entry, or begin one. The caller drains, unless it is OWNED. */
+static int publish_one(struct xa_state *xas, struct registry_owner *owner,
+		       const struct folio_pins *pins, unsigned int counts)
+{
+	struct xpin_entry entry = {
+		.owner = owner->id,
+		.state = XPIN_CLAIMING,
+	};
+
+	if (entry_load(xas, &entry)) {
+		if (entry.owner != owner->id)
+			return -EBUSY;
+		if (entry.state == XPIN_SHARED)
+			entry.state = XPIN_CLAIMING;
+	} else if (!(counts & REGISTRY_PINS)) {
+		return -ENOENT;
+	}
+
+	if (counts & REGISTRY_PINS)
+		entry.pins += pins->pins;
+	entry.excl += pins->pins;
+	if (entry.pins > XPIN_PINS_MAX)
+		return -EOVERFLOW;
+	if (WARN_ON_ONCE(entry.excl > entry.pins))
+		return -EINVAL;
+
+	entry_store(xas, owner, pins->folio, &entry);
+	return 0;
+}
+
+/**
+ * registry_publish() - enter folios as CLAIMING, or add to one's own entries
+ * @owner: who claims
+ * @folios: what, by ascending PFN and each once
+ * @nr: entries in @folios
+ * @counts: REGISTRY_PINS | REGISTRY_EXCL for new pins, REGISTRY_EXCL to unshare
+ * @published: out: how many of @folios were entered, all on success
+ *
+ * From here on strangers are refused. The caller must issue smp_mb() before it
+ * tries to promote. On error it withdraws what was published.
+ *
+ * Context: may sleep.
+ * Return: 0; -EBUSY when another owner has an entry; -EOVERFLOW when the owner
+ * would have too many pins of a folio; -ENOENT when there is nothing to
+ * unshare; -ENOMEM.
+ */
+int registry_publish(struct registry_owner *owner,
+		     const struct folio_pins *folios, unsigned int nr,
+		     unsigned int counts, unsigned int *published)
+{
+	XA_STATE(xas, &entries, 0);
+	unsigned int i, end;
+	int ret = 0;
+
+	*published = 0;
+	for (i = 0; i < nr; i++) {
+		ret = filter_reserve(folio_pfn(folios[i].folio));
+		if (ret)
+			return ret;
+	}
+
+	i = 0;
+	do {
+		end = min(i + REGISTRY_BATCH, nr);
+		xas_lock_irq(&xas);
+		for (; i < end; i++) {
+			xas_set(&xas, folio_pfn(folios[i].folio));
+			ret = publish_one(&xas, owner, &folios[i], counts);
+			if (ret || xas_error(&xas))
+				break;
+		}
+		xas_unlock_irq(&xas);
+		*published = i;
+		/* Out of nodes: get one without the lock and go on at i. */
+	} while (!ret && (xas_nomem(&xas, GFP_KERNEL) ||
+			  (!xas_error(&xas) && i < nr)));
+	return ret ?: xas_error(&xas);
+}
+
+/**
+ * registry_promote() - make entries OWNED as far as nobody else pins the folio
+ * @owner: whose entries
+ * @folios: what it published
+ * @nr: entries in @folios
+ *
+ * Context: any in which interrupts are on.
+ * Return: how many of the leading @folios are OWNED now.
+ */
+unsigned int registry_promote(const struct registry_owner *owner,
+			      const struct folio_pins *folios, unsigned int nr)
+{
+	XA_STATE(xas, &entries, 0);
+	struct xpin_entry entry;
+	unsigned int i = 0, end;
+
+	do {
+		end = min(i + REGISTRY_BATCH, nr);
+		xas_lock_irq(&xas);
+		for (; i < end; i++) {
+			xas_set(&xas, folio_pfn(folios[i].folio));
+			if (WARN_ON_ONCE(!entry_load(&xas, &entry) ||
+					 entry.owner != owner->id))
+				break;
+			if (entry.state == XPIN_OWNED)
+				continue;
+			/*
+			 * The count is read before OWNED is written: control
+			 * dependency, pairs with smp_mb__before_atomic() in
+			 * __gup_pin_notifier_unpin().
+			 */
+			if (folio_pins(folios[i].folio) != entry.pins)
+				break;
+			entry.state = XPIN_OWNED;
+			xas_store(&xas, entry_pack(&entry));
+		}
+		xas_unlock_irq(&xas);
+	} while (i == end && i < nr);
+	return i;
+}
+
+/**
+ * registry_withdraw() - take one's own counts out of entries again
+ * @owner: whose entries
+ * @folios: what, in any order
+ * @nr: entries in @folios
+ * @counts: REGISTRY_EXCL to share, or after an unshare that failed;
+ *	REGISTRY_PINS | REGISTRY_EXCL to release; REGISTRY_PINS to release what
+ *	is shared
+ *
+ * An entry without pins is erased; the caller drops the pins afterwards. An
+ * entry with pins but nothing exclusive is SHARED.
+ *
+ * Context: any in which interrupts are on. Does not fail.
+ */
+void registry_withdraw(struct registry_owner *owner,
+		       const struct folio_pins *folios, unsigned int nr,
+		       unsigned int counts)
+{
+	XA_STATE(xas, &entries, 0);
+	struct xpin_entry entry;
+	unsigned int i = 0, end;
+
+	while (i < nr) {
+		end = min(i + REGISTRY_BATCH, nr);
+		xas_lock_irq(&xas);
+		for (; i < end; i++) {
+			u32 pins = folios[i].pins;
+
+			xas_set(&xas, folio_pfn(folios[i].folio));
+			if (WARN_ON_ONCE(!entry_load(&xas, &entry) ||
+					 entry.owner != owner->id))
+				continue;
+			/* What was never taken can't be given back. */
+			if (counts & REGISTRY_PINS)
+				entry.pins -= WARN_ON_ONCE(pins > entry.pins) ?
+					      entry.pins : pins;
+			if (counts & REGISTRY_EXCL)
+				entry.excl -= WARN_ON_ONCE(pins > entry.excl) ?
+					      entry.excl : pins;
+			if (WARN_ON_ONCE(entry.excl > entry.pins))
+				entry.excl = entry.pins;
+			if (!entry.excl)
+				entry.state = XPIN_SHARED;
+			entry_store(&xas, owner, folios[i].folio, &entry);
+		}
+		xas_unlock_irq(&xas);
+	}
+}
+
+/**
+ * registry_count_down() - an owner drops pins by plain unpin_user_page()
+ * @folio: whose pins are about to drop
+ * @refs: by how many
+ *
+ * Only an OWNED entry is counted down: whoever pins such a folio is its owner.
+ *
+ * Context: any but NMI; hard interrupts too.
+ */
+void registry_count_down(struct folio *folio, u32 refs)
+{
+	XA_STATE(xas, &entries, folio_pfn(folio));
+	struct registry_owner *owner;
+	struct xpin_entry entry;
+	unsigned long flags;
+
+	xas_lock_irqsave(&xas, flags);
+	if (entry_load(&xas, &entry) && entry.state == XPIN_OWNED) {
+		/* An owner is not removed as long as it has entries. */
+		owner = xa_load(&owners, entry.owner);
+		entry.pins -= min(refs, entry.pins);
+		entry.excl -= min(refs, entry.excl);
+		if (!entry.excl)
+			entry.state = XPIN_SHARED;
+		entry_store(&xas, owner, folio, &entry);
+	}
+	xas_unlock_irqrestore(&xas, flags);
+}
+
+/**
+ * registry_lookup() - who owns a folio
+ * @pfn: of the folio's first page
+ * @entry: out: a snapshot of its entry
+ *
+ * Context: any, NMI too.
+ * Return: false when there is no entry.
+ */
+bool registry_lookup(unsigned long pfn, struct xpin_entry *entry)
+{
+	void *packed = xa_load(&entries, pfn);
+
+	if (!packed)
+		return false;
+	entry_unpack(entry, packed);
+	return true;
+}
+
+/* --- Calls of GUP that are ours --- */
+
+/**
+ * registry_call_begin() - mark what this task pins and unpins as an owner's
+ * @owner: whose
+ *
+ * A task looks for its own mark only, so the mark needs no order. It must not
+ * fail, since releasing must not.
+ *
+ * Context: may sleep. Does not nest.
+ */
+void registry_call_begin(const struct registry_owner *owner)
+{
+	WARN_ON_ONCE(xa_store(&calls, task_pid_nr(current),
+			      xa_mk_value(owner->id),
+			      GFP_KERNEL | __GFP_NOFAIL));
+}
+
+/**
+ * registry_call_end() - undo registry_call_begin()
+ *
+ * Context: process context.
+ */
+void registry_call_end(void)
+{
+	xa_erase(&calls, task_pid_nr(current));
+}
+
+/**
+ * registry_call_owner() - is this one of our own calls?
+ *
+ * Context: any; an interrupt that came during such a call is not part of it.
+ * Return: identity of the owner it is made for, 0 for a stranger's call.
+ */
+u32 registry_call_owner(void)
+{
+	void *owner;
+
+	if (!in_task())
+		return 0;
+	owner = xa_load(&calls, task_pid_nr(current));
+	return owner ? xa_to_value(owner) : 0;
+}
+
+/* --- Owners --- */
+
+/**
+ * registry_owner_add() - give an owner its identity
+ * @owner: whose id is set
+ *
+ * Context: may sleep.
+ * Return: 0, -ENOMEM, or -EBUSY when there are XPIN_OWNER_MAX owners.
+ */
+int registry_owner_add(struct registry_owner *owner)
+{
+	int ret = xa_alloc(&owners, &owner->id, owner,
+			   XA_LIMIT(1, XPIN_OWNER_MAX), GFP_KERNEL_ACCOUNT);
+
+	if (!ret)
+		atomic_long_inc(&nr_owners);
+	return ret;
+}
+
+/* Erase an entry whose owner is going without having released it. */
+static void owner_forget(unsigned long pfn)
+{
+	xa_lock_irq(&entries);
+	__xa_erase(&entries, pfn);
+	rcu_read_lock();
+	clear_bit(pfn & (FILTER_BITS - 1), filter_section(pfn));
+	rcu_read_unlock();
+	xa_unlock_irq(&entries);
+	atomic_long_dec(&nr_entries);
+}
+
+/**
+ * registry_owner_remove() - take an owner's identity away
+ * @owner: who should have no entries left; those it has lose their protection
+ *
+ * Context: may sleep.
+ */
+void registry_owner_remove(struct registry_owner *owner)
+{
+	struct xpin_entry entry;
+	unsigned long pfn;
+	void *packed;
+
+	if (WARN_ON_ONCE(atomic_long_read(&owner->entries))) {
+		xa_for_each(&entries, pfn, packed) {
+			entry_unpack(&entry, packed);
+			if (entry.owner == owner->id)
+				owner_forget(pfn);
+		}
+		atomic_long_set(&owner->pages, 0);
+	}
+	xa_erase(&owners, owner->id);
+	atomic_long_dec(&nr_owners);
+}
+
+/**
+ * registry_owners() - how many owners there are
+ *
+ * Return: a snapshot.
+ */
+unsigned long registry_owners(void)
+{
+	return atomic_long_read(&nr_owners);
+}
+
+/**
+ * registry_entries() - how many folios are owned or being claimed
+ *
+ * Return: a snapshot.
+ */
+unsigned long registry_entries(void)
+{
+	return atomic_long_read(&nr_entries);
+}
+
+/**
+ * registry_init() - make the registry usable
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int registry_init(void)
+{
+	return filter_init();
+}
+
+/**
+ * registry_exit() - free what registry_init() and publishing allocated
+ *
+ * No owner is left, and nobody looks anything up any more.
+ */
+void registry_exit(void)
+{
+	WARN_ON_ONCE(!xa_empty(&entries));
+	xa_destroy(&owners);
+	xa_destroy(&calls);
+	/* Old tables of the filter may still wait for their grace period. */
+	rcu_barrier();
+	filter_exit();
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _XPIN_REGISTRY_H
+#define _XPIN_REGISTRY_H
+
+#include <linux/atomic.h>
+#include <linux/mm.h>
+#include <linux/rcupdate.h>
+#include <linux/types.h>
+
+/**
+ * enum xpin_state - of an entry; the protocol at the top of registry.c
+ * @XPIN_CLAIMING: strangers are refused, foreign pins may still be there
+ * @XPIN_OWNED: strangers are refused, and there are no foreign pins
+ * @XPIN_SHARED: strangers may pin, but no other owner may enter
+ */
+enum xpin_state {
+	XPIN_CLAIMING,
+	XPIN_OWNED,
+	XPIN_SHARED,
+};
+
+/* The owner and both counts share an XArray value: 20 + 20 + 20 + 2 bits. */
+#define XPIN_ENTRY_BITS		20
+#define XPIN_OWNER_MAX		(BIT(XPIN_ENTRY_BITS) - 1)
+/*
+ * The most pins one owner may have of one folio. A small folio keeps its pins
+ * in the upper 21 bits of a signed refcount; a quarter of that is ours.
+ */
+#define XPIN_PINS_MAX		(BIT(XPIN_ENTRY_BITS - 1) - 1)
+
+/**
+ * struct xpin_entry - what is known about a folio somebody owns
+ * @owner: identity of the owner, 1 to XPIN_OWNER_MAX
+ * @pins: pins of this owner on the folio
+ * @excl: those of @pins that want exclusivity
+ * @state: one of enum xpin_state
+ */
+struct xpin_entry {
+	u32 owner;
+	u32 pins;
+	u32 excl;
+	enum xpin_state state;
+};
+
+/**
+ * struct registry_owner - the registry's side of an owner
+ * @id: what entries call it; set by registry_owner_add()
+ * @entries: entries it has. Written under the registry's lock.
+ * @pages: pages in the folios of those entries. Written under the lock.
+ */
+struct registry_owner {
+	u32 id;
+	atomic_long_t entries;
+	atomic_long_t pages;
+};
+
+/**
+ * struct folio_pins - some pins of one folio, on their way through a claim
+ * @folio: the folio; whoever passes it holds at least these pins
+ * @pins: how many
+ * @index: lowest index of their pages in the array they came from
+ */
+struct folio_pins {
+	struct folio *folio;
+	u32 pins;
+	u32 index;
+};
+
+/* Which counts of an entry an operation changes. */
+#define REGISTRY_PINS	BIT(0)
+#define REGISTRY_EXCL	BIT(1)
+
+int registry_init(void);
+void registry_exit(void);
+
+int registry_owner_add(struct registry_owner *owner);
+void registry_owner_remove(struct registry_owner *owner);
+unsigned long registry_owners(void);
+unsigned long registry_entries(void);
+
+int registry_publish(struct registry_owner *owner,
+		     const struct folio_pins *folios, unsigned int nr,
+		     unsigned int counts, unsigned int *published);
+unsigned int registry_promote(const struct registry_owner *owner,
+			      const struct folio_pins *folios, unsigned int nr);
+void registry_withdraw(struct registry_owner *owner,
+		       const struct folio_pins *folios, unsigned int nr,
+		       unsigned int counts);
+void registry_count_down(struct folio *folio, u32 refs);
+
+bool registry_filter(unsigned long pfn);
+bool registry_lookup(unsigned long pfn, struct xpin_entry *entry);
+
+void registry_call_begin(const struct registry_owner *owner);
+void registry_call_end(void);
+u32 registry_call_owner(void);
+
+/*
+ * Exact for large folios. Small ones keep their pins in the refcount: no pin is
+ * ever missed, but 1024 plain references look like one.
+ */
+static inline unsigned int folio_pins(struct folio *folio)
+{
+	if (folio_test_large(folio))
+		return atomic_read(&folio->_pincount);
+	return (unsigned int)folio_ref_count(folio) / GUP_PIN_COUNTING_BIAS;
+}
+
+#endif /* _XPIN_REGISTRY_H */
