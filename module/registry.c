@@ -92,7 +92,7 @@ static DEFINE_XARRAY(calls);
 
 #define FILTER_SHIFT		(PAGE_SHIFT + 3)
 #define FILTER_BITS		BIT(FILTER_SHIFT)
-#define FILTER_MIN_SECTIONS	64
+#define FILTER_MIN_SECTIONS	1
 
 struct filter {
 	struct rcu_head rcu;

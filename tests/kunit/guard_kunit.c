@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What strangers, owners and interrupts are told. */
+#include <linux/timer.h>
+
+#include "common.h"
+#include "guard.h"
+
+#define NR	4
+
+struct fixture {
+	struct xpin_owner *owner;
+	unsigned long addr;
+	struct page *pages[NR];
+};
+
+/* Page 2 of 4 is owned. */
+static int guard_test_init(struct kunit *test)
+{
+	struct fixture *f = kunit_kzalloc(test, sizeof(*f), GFP_KERNEL);
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, f);
+	test->priv = f;
+	f->addr = map_anon(test, NR);
+	f->owner = make_owner(test, XPIN_OWNER_PLAIN_UNPIN);
+	for (i = 0; i < NR; i++) {
+		f->pages[i] = stranger_pin(test, f->addr + i * PAGE_SIZE);
+		unpin_user_page(f->pages[i]);
+	}
+	KUNIT_ASSERT_EQ(test, 0,
+			xpin_pin_user_pages(f->owner, f->addr + 2 * PAGE_SIZE,
+					    1, &f->pages[2], 0, NULL));
+	return 0;
+}
+
+static void guard_test_exit(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	if (registry_entries())
+		xpin_unpin_pages(f->owner, &f->pages[2], 1);
+	KUNIT_EXPECT_EQ(test, 0, registry_entries());
+	xpin_owner_destroy(f->owner);
+}
+
+static void strangers_stop_at_the_owned_page(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned long vetoes = guard_vetoes();
+
+	KUNIT_EXPECT_EQ(test, 2, guard_pin(f->pages, NR));
+	KUNIT_EXPECT_EQ(test, vetoes + 1, guard_vetoes());
+	KUNIT_EXPECT_EQ(test, 0, guard_pin(&f->pages[2], 1));
+	KUNIT_EXPECT_EQ(test, 1, guard_pin(&f->pages[3], 1));
+	KUNIT_EXPECT_FALSE(test, guard_peek(f->pages[2]));
+	KUNIT_EXPECT_TRUE(test, guard_peek(f->pages[1]));
+}
+
+static void shared_pages_let_strangers_in(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	KUNIT_EXPECT_EQ(test, 0, xpin_share_pages(f->owner, &f->pages[2], 1));
+	KUNIT_EXPECT_EQ(test, NR, guard_pin(f->pages, NR));
+	KUNIT_EXPECT_TRUE(test, guard_peek(f->pages[2]));
+	xpin_unpin_shared_pages(f->owner, &f->pages[2], 1);
+}
+
+/* R2: the owner's own calls may, another owner's may not. */
+static void only_the_owner_may_add_pins(struct kunit *test)
+{
+	struct registry_owner me = { .id = xpin_owner_id(
+				((struct fixture *)test->priv)->owner) };
+	struct registry_owner other = { .id = me.id + 1 };
+	struct fixture *f = test->priv;
+
+	registry_call_begin(&other);
+	KUNIT_EXPECT_EQ(test, 2, guard_pin(f->pages, NR));
+	registry_call_end();
+	registry_call_begin(&me);
+	KUNIT_EXPECT_EQ(test, NR, guard_pin(f->pages, NR));
+	KUNIT_EXPECT_TRUE(test, guard_peek(f->pages[2]));
+	registry_call_end();
+}
+
+struct asker {
+	struct timer_list timer;
+	struct page *page;
+	unsigned int answer;
+	bool asked;
+};
+
+static void ask(struct timer_list *timer)
+{
+	struct asker *asker = from_timer(asker, timer, timer);
+
+	asker->answer = guard_pin(&asker->page, 1);
+	smp_store_release(&asker->asked, true);
+}
+
+/* An interrupt during an owner's call is a stranger. */
+static void interrupts_are_strangers(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct registry_owner me = { .id = xpin_owner_id(f->owner) };
+	struct asker asker = { .page = f->pages[2], .answer = 99 };
+
+	timer_setup_on_stack(&asker.timer, ask, 0);
+	registry_call_begin(&me);
+	mod_timer(&asker.timer, jiffies + 1);
+	/* No schedule(): the timer must come on top of this task. */
+	while (!smp_load_acquire(&asker.asked))
+		cpu_relax();
+	registry_call_end();
+	KUNIT_EXPECT_EQ(test, 0, asker.answer);
+	del_timer_sync(&asker.timer);
+	destroy_timer_on_stack(&asker.timer);
+}
+
+/* R8: a plain unpin by the owner counts, one of the module's own does not. */
+static void plain_unpin_ends_ownership(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct registry_owner me = { .id = xpin_owner_id(f->owner) };
+	struct xpin_entry entry;
+
+	registry_call_begin(&me);
+	guard_unpin(page_folio(f->pages[2]), 1);
+	registry_call_end();
+	KUNIT_ASSERT_TRUE(test, entry_of(f->pages[2], &entry));
+	KUNIT_EXPECT_EQ(test, 1, entry.pins);
+
+	/* Not owned: nothing to count. */
+	guard_unpin(page_folio(f->pages[1]), 1);
+
+	unpin_user_page(f->pages[2]);
+	KUNIT_EXPECT_FALSE(test, entry_of(f->pages[2], &entry));
+}
+
+/* R8: a refused pin is put back silently, however often. */
+static void vetoes_leave_the_owner_alone(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct xpin_entry entry;
+	int i;
+
+	for (i = 0; i < 100; i++)
+		expect_refused(test, f->addr + 2 * PAGE_SIZE);
+	KUNIT_ASSERT_TRUE(test, entry_of(f->pages[2], &entry));
+	KUNIT_EXPECT_EQ(test, 1, entry.pins);
+	KUNIT_EXPECT_EQ(test, XPIN_OWNED, entry.state);
+}
+
+/* R9: a short count. */
+static void later_pages_make_a_short_count(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct page *pages[NR];
+	long before = pins_outstanding();
+
+	KUNIT_EXPECT_EQ(test, 2, pin_user_pages_fast(f->addr, NR, FOLL_WRITE,
+						     pages));
+	KUNIT_EXPECT_PTR_EQ(test, pages[1], f->pages[1]);
+	unpin_user_pages(pages, 2);
+	KUNIT_EXPECT_EQ(test, before, pins_outstanding());
+}
+
+static struct kunit_case guard_cases[] = {
+	KUNIT_CASE(strangers_stop_at_the_owned_page),
+	KUNIT_CASE(shared_pages_let_strangers_in),
+	KUNIT_CASE(only_the_owner_may_add_pins),
+	KUNIT_CASE(interrupts_are_strangers),
+	KUNIT_CASE(plain_unpin_ends_ownership),
+	KUNIT_CASE(vetoes_leave_the_owner_alone),
+	KUNIT_CASE(later_pages_make_a_short_count),
+	{}
+};
+
+static struct kunit_suite guard_suite = {
+	.name = "xpin_guard",
+	.init = guard_test_init,
+	.exit = guard_test_exit,
+	.test_cases = guard_cases,
+};
+kunit_test_suite(guard_suite);
