@@ -188,9 +188,10 @@ static void page_mapped_twice(struct kunit *test)
 
 	for (i = 0; i < 2; i++)
 		KUNIT_ASSERT_NE(test, 0,
-			kunit_vm_mmap(test, file, f->addr + i * PAGE_SIZE,
-				      PAGE_SIZE, PROT_READ | PROT_WRITE,
-				      MAP_SHARED | MAP_FIXED, 0));
+				kunit_vm_mmap(test, file,
+					      f->addr + i * PAGE_SIZE,
+					      PAGE_SIZE, PROT_READ | PROT_WRITE,
+					      MAP_SHARED | MAP_FIXED, 0));
 	KUNIT_ASSERT_EQ(test, 0, claim(f, 0, 2, 0, NULL));
 	KUNIT_EXPECT_PTR_EQ(test, f->pages[0], f->pages[1]);
 	KUNIT_ASSERT_TRUE(test, entry_of(f->pages[0], &entry));
@@ -359,4 +360,5 @@ static struct kunit_suite claim_suite = {
 	.exit = claim_test_exit,
 	.test_cases = claim_cases,
 };
+
 kunit_test_suite(claim_suite);

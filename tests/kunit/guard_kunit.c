@@ -69,10 +69,9 @@ static void shared_pages_let_strangers_in(struct kunit *test)
 /* R2: the owner's own calls may, another owner's may not. */
 static void only_the_owner_may_add_pins(struct kunit *test)
 {
-	struct registry_owner me = { .id = xpin_owner_id(
-				((struct fixture *)test->priv)->owner) };
-	struct registry_owner other = { .id = me.id + 1 };
 	struct fixture *f = test->priv;
+	struct registry_owner me = { .id = xpin_owner_id(f->owner) };
+	struct registry_owner other = { .id = me.id + 1 };
 
 	registry_call_begin(&other);
 	KUNIT_EXPECT_EQ(test, 2, guard_pin(f->pages, NR));
@@ -95,6 +94,7 @@ static void ask(struct timer_list *timer)
 	struct asker *asker = from_timer(asker, timer, timer);
 
 	asker->answer = guard_pin(&asker->page, 1);
+	/* The answer first. Pairs with the loop that waits for it. */
 	smp_store_release(&asker->asked, true);
 }
 
@@ -182,4 +182,5 @@ static struct kunit_suite guard_suite = {
 	.exit = guard_test_exit,
 	.test_cases = guard_cases,
 };
+
 kunit_test_suite(guard_suite);

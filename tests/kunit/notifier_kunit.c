@@ -249,4 +249,5 @@ static struct kunit_suite notifier_suite = {
 	.exit = notifier_test_exit,
 	.test_cases = notifier_cases,
 };
+
 kunit_test_suite(notifier_suite);

@@ -43,14 +43,15 @@ static int registry_test_init(struct kunit *test)
 static void registry_test_exit(struct kunit *test)
 {
 	struct fixture *f = test->priv;
+	unsigned long pfn;
 	int i;
 
 	KUNIT_EXPECT_EQ(test, 0, atomic_long_read(&f->a.entries));
 	KUNIT_EXPECT_EQ(test, 0, atomic_long_read(&f->a.pages));
 	KUNIT_EXPECT_EQ(test, 0, atomic_long_read(&f->b.entries));
 	for (i = 0; i < NR; i++) {
-		KUNIT_EXPECT_FALSE(test,
-			registry_filter(folio_pfn(f->folios[i].folio)));
+		pfn = folio_pfn(f->folios[i].folio);
+		KUNIT_EXPECT_FALSE(test, registry_filter(pfn));
 		folio_put_refs(f->folios[i].folio, 1 + GUP_PIN_COUNTING_BIAS);
 	}
 	registry_owner_remove(&f->a);
@@ -91,6 +92,7 @@ static void publish_promote_withdraw(struct kunit *test)
 {
 	struct fixture *f = test->priv;
 	struct xpin_entry entry;
+	unsigned long pfn;
 	int i;
 
 	KUNIT_ASSERT_EQ(test, 0, publish(&f->a, f->folios, NR));
@@ -104,9 +106,10 @@ static void publish_promote_withdraw(struct kunit *test)
 		expect_entry(test, &f->folios[i], &f->a, 1, 1, XPIN_OWNED);
 
 	withdraw(&f->a, f->folios, NR);
-	for (i = 0; i < NR; i++)
-		KUNIT_EXPECT_FALSE(test,
-			registry_lookup(folio_pfn(f->folios[i].folio), &entry));
+	for (i = 0; i < NR; i++) {
+		pfn = folio_pfn(f->folios[i].folio);
+		KUNIT_EXPECT_FALSE(test, registry_lookup(pfn, &entry));
+	}
 }
 
 /* R1: a pin more than the owner's own, and there is no promotion. */
@@ -282,4 +285,5 @@ static struct kunit_suite registry_suite = {
 	.exit = registry_test_exit,
 	.test_cases = registry_cases,
 };
+
 kunit_test_suite(registry_suite);
