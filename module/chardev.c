@@ -294,6 +294,7 @@ static int unshare_part(struct xpin_file *file, struct claim *claim,
 			unsigned long first, unsigned long end,
 			struct xpin_part *part)
 {
+	u64 timeout_ns = part->timeout_ns;
 	unsigned long nr, busy;
 	struct page **pages;
 	int ret;
@@ -301,8 +302,8 @@ static int unshare_part(struct xpin_file *file, struct claim *claim,
 	pages = collect_part(claim, first, end, true, &nr);
 	if (!pages)
 		return -ENOMEM;
-	ret = xpin_unshare_pages(file->owner, pages, nr, part->timeout_ns,
-				 &busy);
+	ret = xpin_unshare_pages(file->owner, pages, nr, &timeout_ns, &busy);
+	part->timeout_ns = timeout_ns;
 	if (!ret)
 		mark_part(claim, first, end, false);
 	else if (busy != ULONG_MAX)
@@ -337,6 +338,7 @@ static int ioctl_claim(struct xpin_file *file, void *arg)
 {
 	struct xpin_claim *req = arg;
 	unsigned long nr_pages = range_pages(req->addr, req->length);
+	u64 timeout_ns = req->timeout_ns;
 	struct claim *claim = NULL;
 	unsigned long busy;
 	struct page **pages;
@@ -357,8 +359,10 @@ static int ioctl_claim(struct xpin_file *file, void *arg)
 			       GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!pages)
 		return -ENOMEM;
+	/* Restarted after task work, it waits for the rest of the time. */
 	ret = xpin_pin_user_pages(file->owner, req->addr, nr_pages, pages,
-				  req->timeout_ns, &busy);
+				  &timeout_ns, &busy);
+	req->timeout_ns = timeout_ns;
 	if (ret) {
 		if (busy != ULONG_MAX)
 			req->busy_addr = req->addr + busy * PAGE_SIZE;

@@ -286,8 +286,9 @@ static int drain_sleep(u64 *wait_ns)
 
 	if (!*wait_ns)
 		return -EBUSY;
+	/* Task work, of io_uring for one, is done on the way to user mode. */
 	if (signal_pending(current))
-		return -EINTR;
+		return task_sigpending(current) ? -EINTR : -ERESTARTNOINTR;
 
 	timeout = ns_to_ktime(min_t(u64, *wait_ns, DRAIN_SLEEP_NS));
 	set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
@@ -523,10 +524,15 @@ unpin:
 	return ret;
 }
 
-static u64 wait_limit(u64 timeout_ns)
+/* How long to wait, and in @left where to count down. */
+static u64 *wait_limit(u64 *timeout_ns, u64 *left)
 {
-	return min_t(u64, timeout_ns,
-		     READ_ONCE(max_timeout_ms) * (u64)NSEC_PER_MSEC);
+	*left = 0;
+	if (!timeout_ns)
+		return left;
+	*timeout_ns = min_t(u64, *timeout_ns,
+			    READ_ONCE(max_timeout_ms) * (u64)NSEC_PER_MSEC);
+	return timeout_ns;
 }
 
 static void release(struct xpin_owner *owner, struct page **pages,
@@ -556,7 +562,8 @@ static void release(struct xpin_owner *owner, struct page **pages,
  * @nr_pages: how many pages, not 0
  * @pages: out: the pages; room for @nr_pages. Undefined after an error.
  * @timeout_ns: how long to wait for pins of others to go, in nanoseconds; page
- *	faults are not counted in; 0 does not wait. Capped by max_timeout_ms.
+ *	faults are not counted in; 0 or NULL: don't wait. Capped by
+ *	max_timeout_ms. Out: what is left of it.
  * @busy: out, may be NULL: with -EBUSY the lowest index seen in the way, in the
  *	chunk of 512 pages at work; otherwise ULONG_MAX
  *
@@ -568,13 +575,15 @@ static void release(struct xpin_owner *owner, struct page **pages,
  * -EBUSY when somebody else pins or owns a folio; -EFAULT when GUP can't reach
  * a page, -EOPNOTSUPP when it is memory that can't be owned (files, devices,
  * hugetlb); -ENOMEM for RLIMIT_MEMLOCK or memory; -EINTR by a signal;
+ * -ERESTARTNOINTR when the task must go to user mode before it waits on, to be
+ * returned from the system call with what is left of @timeout_ns;
  * -EOVERFLOW for too many pins of a folio; -EHWPOISON and -EREMOTEIO from GUP.
  */
 int xpin_pin_user_pages(struct xpin_owner *owner, unsigned long start,
 			unsigned long nr_pages, struct page **pages,
-			u64 timeout_ns, unsigned long *busy)
+			u64 *timeout_ns, unsigned long *busy)
 {
-	u64 wait_ns = wait_limit(timeout_ns);
+	u64 left, *wait_ns = wait_limit(timeout_ns, &left);
 	unsigned long done, at = ULONG_MAX;
 	struct folio_pins *folios;
 	unsigned int nr;
@@ -597,7 +606,7 @@ int xpin_pin_user_pages(struct xpin_owner *owner, unsigned long start,
 	for (done = 0; done < nr_pages; done += nr) {
 		nr = min_t(unsigned long, nr_pages - done, CLAIM_CHUNK);
 		ret = claim_chunk(owner, start + done * PAGE_SIZE, nr,
-				  pages + done, folios, &wait_ns, &at);
+				  pages + done, folios, wait_ns, &at);
 		if (ret)
 			break;
 	}
@@ -699,14 +708,14 @@ EXPORT_SYMBOL_GPL(xpin_share_pages);
  * All or nothing.
  *
  * Context: process context, any mm; may sleep.
- * Return: 0; -EBUSY while somebody else pins a folio; -EINTR by a signal;
- * -ENOMEM; -ENOENT for a folio that the owner has no pins on.
+ * Return: 0; -EBUSY while somebody else pins a folio; -EINTR and
+ * -ERESTARTNOINTR as xpin_pin_user_pages(); -ENOMEM; -ENOENT for a folio that the owner has no pins on.
  */
 int xpin_unshare_pages(struct xpin_owner *owner, struct page **pages,
-		       unsigned long nr_pages, u64 timeout_ns,
+		       unsigned long nr_pages, u64 *timeout_ns,
 		       unsigned long *busy)
 {
-	u64 wait_ns = wait_limit(timeout_ns);
+	u64 left, *wait_ns = wait_limit(timeout_ns, &left);
 	unsigned long done, at = ULONG_MAX;
 	struct folio_pins *folios;
 	unsigned int nr, nr_folios;
@@ -724,7 +733,7 @@ int xpin_unshare_pages(struct xpin_owner *owner, struct page **pages,
 		nr = min_t(unsigned long, nr_pages - done, CLAIM_CHUNK);
 		nr_folios = gather_folios(pages + done, nr, folios);
 		ret = claim_settle(owner, folios, nr_folios, REGISTRY_EXCL,
-				   &wait_ns, &at);
+				   wait_ns, &at);
 		if (ret)
 			break;
 	}

@@ -44,7 +44,7 @@ static int claim(struct fixture *f, unsigned long first, unsigned long nr,
 		 u64 timeout_ns, unsigned long *busy)
 {
 	return xpin_pin_user_pages(f->owner, f->addr + first * PAGE_SIZE, nr,
-				   f->pages + first, timeout_ns, busy);
+				   f->pages + first, &timeout_ns, busy);
 }
 
 static void claim_and_release(struct kunit *test)
@@ -123,22 +123,24 @@ static void another_owner_is_busy(struct kunit *test)
 	struct fixture *f = test->priv;
 	struct xpin_owner *other = make_owner(test, 0);
 	struct page *pages[3];
+	u64 timeout_ns = WAIT_NS;
 	unsigned long busy;
 
 	KUNIT_ASSERT_EQ(test, 0, claim(f, 2, 1, 0, NULL));
 	KUNIT_EXPECT_EQ(test, -EBUSY,
-			xpin_pin_user_pages(other, f->addr, 3, pages, WAIT_NS,
-					    &busy));
+			xpin_pin_user_pages(other, f->addr, 3, pages,
+					    &timeout_ns, &busy));
 	KUNIT_EXPECT_EQ(test, 2, busy);
 	xpin_share_pages(f->owner, f->pages + 2, 1);
 	KUNIT_EXPECT_EQ(test, -EBUSY,
-			xpin_pin_user_pages(other, f->addr, 3, pages, WAIT_NS,
-					    &busy));
+			xpin_pin_user_pages(other, f->addr, 3, pages,
+					    &timeout_ns, &busy));
 	KUNIT_EXPECT_EQ(test, 2, busy);
 	xpin_unpin_shared_pages(f->owner, f->pages + 2, 1);
 
+	KUNIT_EXPECT_EQ(test, WAIT_NS, timeout_ns);
 	KUNIT_EXPECT_EQ(test, 0, xpin_pin_user_pages(other, f->addr, 3, pages,
-						     0, &busy));
+						     NULL, &busy));
 	xpin_unpin_pages(other, pages, 3);
 	xpin_owner_destroy(other);
 }
@@ -152,7 +154,7 @@ static void own_claims_overlap(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, claim(f, 0, 2, 0, NULL));
 	KUNIT_ASSERT_EQ(test, 0,
 			xpin_pin_user_pages(f->owner, f->addr + PAGE_SIZE, 2,
-					    again, 0, NULL));
+					    again, NULL, NULL));
 	xpin_unpin_pages(f->owner, f->pages, 2);
 	expect_free(test, f->addr);
 	expect_refused(test, f->addr + PAGE_SIZE);
@@ -170,7 +172,7 @@ static void failed_claim_leaves_the_other(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, claim(f, 0, 1, 0, NULL));
 	page = stranger_pin(test, f->addr + PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, -EBUSY,
-			xpin_pin_user_pages(f->owner, f->addr, 2, pages, 0,
+			xpin_pin_user_pages(f->owner, f->addr, 2, pages, NULL,
 					    &busy));
 	KUNIT_EXPECT_EQ(test, 1, busy);
 	unpin_user_page(page);
@@ -178,28 +180,33 @@ static void failed_claim_leaves_the_other(struct kunit *test)
 	xpin_unpin_pages(f->owner, f->pages, 1);
 }
 
-/* The same page of a file twice in one range: one folio, two pins. */
-static void page_mapped_twice(struct kunit *test)
+/* A file's page three times in one range: one folio, three pins. */
+static void page_mapped_again(struct kunit *test)
 {
 	struct fixture *f = test->priv;
 	struct file *file = make_memfd(test, 1);
 	struct xpin_entry entry;
 	int i;
 
-	for (i = 0; i < 2; i++)
+	/* Pages 0, 1 and 3, so that they don't all follow each other. */
+	for (i = 0; i < 4; i++) {
+		if (i == 2)
+			continue;
 		KUNIT_ASSERT_NE(test, 0,
 				kunit_vm_mmap(test, file,
 					      f->addr + i * PAGE_SIZE,
 					      PAGE_SIZE, PROT_READ | PROT_WRITE,
 					      MAP_SHARED | MAP_FIXED, 0));
-	KUNIT_ASSERT_EQ(test, 0, claim(f, 0, 2, 0, NULL));
+	}
+	KUNIT_ASSERT_EQ(test, 0, claim(f, 0, 4, 0, NULL));
 	KUNIT_EXPECT_PTR_EQ(test, f->pages[0], f->pages[1]);
+	KUNIT_EXPECT_PTR_EQ(test, f->pages[0], f->pages[3]);
 	KUNIT_ASSERT_TRUE(test, entry_of(f->pages[0], &entry));
-	KUNIT_EXPECT_EQ(test, 2, entry.pins);
-	KUNIT_EXPECT_EQ(test, 1, registry_entries());
-	xpin_unpin_pages(f->owner, f->pages, 1);
+	KUNIT_EXPECT_EQ(test, 3, entry.pins);
+	KUNIT_EXPECT_EQ(test, 2, registry_entries());
+	xpin_unpin_pages(f->owner, f->pages, 3);
 	expect_refused(test, f->addr);
-	xpin_unpin_pages(f->owner, f->pages + 1, 1);
+	xpin_unpin_pages(f->owner, f->pages + 3, 1);
 	expect_free(test, f->addr);
 }
 
@@ -207,6 +214,7 @@ static void share_and_unshare(struct kunit *test)
 {
 	struct fixture *f = test->priv;
 	struct pin_dropper dropper;
+	u64 timeout_ns = WAIT_NS;
 	unsigned long busy;
 	struct page *page;
 
@@ -216,13 +224,14 @@ static void share_and_unshare(struct kunit *test)
 
 	/* All or nothing, and it says which. */
 	KUNIT_EXPECT_EQ(test, -EBUSY,
-			xpin_unshare_pages(f->owner, f->pages, 600, 0, &busy));
+			xpin_unshare_pages(f->owner, f->pages, 600, NULL,
+					   &busy));
 	KUNIT_EXPECT_EQ(test, 555, busy);
 	unpin_user_page(stranger_pin(test, f->addr));
 
 	pin_dropper_start(&dropper, page);
 	KUNIT_EXPECT_EQ(test, 0, xpin_unshare_pages(f->owner, f->pages, 600,
-						    WAIT_NS, &busy));
+						    &timeout_ns, &busy));
 	pin_dropper_finish(test, &dropper);
 	expect_refused(test, f->addr);
 	expect_refused(test, f->addr + 555 * PAGE_SIZE);
@@ -237,7 +246,7 @@ static void share_of_a_part_is_still_refused(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, claim(f, 0, 1, 0, NULL));
 	KUNIT_ASSERT_EQ(test, 0, xpin_pin_user_pages(f->owner, f->addr, 1,
-						     &again, 0, NULL));
+						     &again, NULL, NULL));
 	KUNIT_EXPECT_EQ(test, 1, xpin_share_pages(f->owner, f->pages, 1));
 	expect_refused(test, f->addr);
 	KUNIT_EXPECT_EQ(test, 0, xpin_share_pages(f->owner, &again, 1));
@@ -257,16 +266,16 @@ static void unreachable_memory(struct kunit *test)
 	ro = kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ,
 			   MAP_ANONYMOUS | MAP_PRIVATE, 0);
 	KUNIT_EXPECT_EQ(test, -EFAULT,
-			xpin_pin_user_pages(f->owner, ro, 1, f->pages, 0,
+			xpin_pin_user_pages(f->owner, ro, 1, f->pages, NULL,
 					    NULL));
 	KUNIT_EXPECT_EQ(test, -EINVAL, claim(f, 0, 0, 0, NULL));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			xpin_pin_user_pages(f->owner, f->addr + 1, 1, f->pages,
-					    0, NULL));
+					    NULL, NULL));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			xpin_pin_user_pages(f->owner, f->addr,
 					    ULONG_MAX >> PAGE_SHIFT, f->pages,
-					    0, NULL));
+					    NULL, NULL));
 }
 
 struct outsider {
@@ -305,16 +314,17 @@ static void armed_while_claimed(struct kunit *test)
 {
 	struct fixture *f = test->priv;
 
-	while (backend_armed())
-		schedule_timeout_uninterruptible(1);
+	KUNIT_ASSERT_TRUE(test, wait_disarmed());
 	KUNIT_ASSERT_EQ(test, 0, claim(f, 0, 1, 0, NULL));
+	KUNIT_EXPECT_EQ(test, BIT(BACKEND_PIN), backend_armed());
+	/* Long enough for a disarm that must not come. */
+	schedule_timeout_uninterruptible(2 * HZ);
 	KUNIT_EXPECT_EQ(test, BIT(BACKEND_PIN), backend_armed());
 	KUNIT_ASSERT_EQ(test, 0, claim(f, 1, 1, 0, NULL));
 	xpin_unpin_pages(f->owner, f->pages, 1);
 	KUNIT_EXPECT_EQ(test, BIT(BACKEND_PIN), backend_armed());
 	xpin_unpin_pages(f->owner, f->pages + 1, 1);
-	while (backend_armed())
-		schedule_timeout_uninterruptible(1);
+	KUNIT_ASSERT_TRUE(test, wait_disarmed());
 	KUNIT_ASSERT_EQ(test, 0, claim(f, 0, 1, 0, NULL));
 	expect_refused(test, f->addr);
 	xpin_unpin_pages(f->owner, f->pages, 1);
@@ -329,7 +339,8 @@ static void locked_memory_is_charged(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, claim(f, 0, 600, 0, NULL));
 	KUNIT_EXPECT_EQ(test, before + 600, current->mm->locked_vm);
 	KUNIT_ASSERT_EQ(test, 0, xpin_pin_user_pages(f->owner, f->addr, 1,
-						     f->pages + 600, 0, NULL));
+						     f->pages + 600, NULL,
+						     NULL));
 	KUNIT_EXPECT_EQ(test, before + 600, current->mm->locked_vm);
 	xpin_unpin_pages(f->owner, f->pages, 601);
 	KUNIT_EXPECT_EQ(test, before, current->mm->locked_vm);
@@ -343,7 +354,7 @@ static struct kunit_case claim_cases[] = {
 	KUNIT_CASE(another_owner_is_busy),
 	KUNIT_CASE(own_claims_overlap),
 	KUNIT_CASE(failed_claim_leaves_the_other),
-	KUNIT_CASE(page_mapped_twice),
+	KUNIT_CASE(page_mapped_again),
 	KUNIT_CASE(share_and_unshare),
 	KUNIT_CASE(share_of_a_part_is_still_refused),
 	KUNIT_CASE(unreachable_memory),

@@ -7,6 +7,7 @@
 #include <linux/vmstat.h>
 #include <linux/workqueue.h>
 
+#include "backend.h"
 #include "common.h"
 
 /* Memory in an mm of the test's own. */
@@ -98,6 +99,16 @@ long pins_outstanding(void)
 bool entry_of(struct page *page, struct xpin_entry *entry)
 {
 	return registry_lookup(folio_pfn(page_folio(page)), entry);
+}
+
+/* The last release was a while ago: false when it is not even now. */
+bool wait_disarmed(void)
+{
+	unsigned int tries = 1000;
+
+	while (backend_armed() && --tries)
+		schedule_timeout_uninterruptible(HZ / 50);
+	return tries;
 }
 
 static void drop_pin(struct work_struct *work)

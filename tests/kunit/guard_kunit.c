@@ -29,7 +29,7 @@ static int guard_test_init(struct kunit *test)
 	}
 	KUNIT_ASSERT_EQ(test, 0,
 			xpin_pin_user_pages(f->owner, f->addr + 2 * PAGE_SIZE,
-					    1, &f->pages[2], 0, NULL));
+					    1, &f->pages[2], NULL, NULL));
 	return 0;
 }
 

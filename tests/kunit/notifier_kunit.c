@@ -54,8 +54,8 @@ static const struct gup_pin_notifier notifier = {
 /* Our own backend makes room. It must not be in use. */
 static int notifier_suite_init(struct kunit_suite *suite)
 {
-	while (backend_armed())
-		schedule_timeout_uninterruptible(1);
+	if (!wait_disarmed())
+		return -EBUSY;
 	backend_unregister();
 	return 0;
 }

@@ -24,7 +24,7 @@ void xpin_owner_destroy(struct xpin_owner *owner);
 
 int xpin_pin_user_pages(struct xpin_owner *owner, unsigned long start,
 			unsigned long nr_pages, struct page **pages,
-			u64 timeout_ns, unsigned long *busy);
+			u64 *timeout_ns, unsigned long *busy);
 void xpin_unpin_pages(struct xpin_owner *owner, struct page **pages,
 		      unsigned long nr_pages);
 void xpin_unpin_shared_pages(struct xpin_owner *owner, struct page **pages,
@@ -32,7 +32,7 @@ void xpin_unpin_shared_pages(struct xpin_owner *owner, struct page **pages,
 unsigned long xpin_share_pages(struct xpin_owner *owner, struct page **pages,
 			       unsigned long nr_pages);
 int xpin_unshare_pages(struct xpin_owner *owner, struct page **pages,
-		       unsigned long nr_pages, u64 timeout_ns,
+		       unsigned long nr_pages, u64 *timeout_ns,
 		       unsigned long *busy);
 u32 xpin_folio_owner(struct folio *folio);
 u32 xpin_owner_id(const struct xpin_owner *owner);

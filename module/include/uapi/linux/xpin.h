@@ -77,7 +77,7 @@ struct xpin_info {
  * @length: Bytes, a multiple of the page size, not 0
  * @timeout_ns: How long to wait for the pins of others to go, in nanoseconds;
  *	0 does not wait. Page faults are not counted in. Capped by the
- *	module's parameter max_timeout_ms.
+ *	module's parameter max_timeout_ms. out: what is left of it
  * @claim_id: out: names the claim in other ioctls of the same file, never 0
  * @pages: out: pages in the claim
  * @folios: out: distinct folios in the claim; ownership is of whole folios
