@@ -9,11 +9,11 @@
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/mutex.h>
+#include <linux/sched/mm.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
-#include <linux/sort.h>
 #include <linux/uaccess.h>
+#include <linux/wait_bit.h>
 #include <linux/xarray.h>
 #include <linux/xpin.h>
 #include <uapi/linux/xpin.h>
@@ -37,10 +37,13 @@ struct run {
 	u32 nr_pages;
 };
 
+/* Bits of a claim's flags. */
+#define CLAIM_LOCKED		0
+
 /**
  * struct claim - what one XPIN_IOC_CLAIM took
  * @ref: the table of claims, and each ioctl at work on it
- * @lock: held while parts of it change hands; guards the bitmaps and @left
+ * @flags: CLAIM_LOCKED guards the bitmaps and @left; see lock_claim()
  * @addr: where its memory was when it was claimed
  * @nr_pages: pages in it
  * @left: pages not released yet
@@ -51,7 +54,7 @@ struct run {
  */
 struct claim {
 	struct kref ref;
-	struct mutex lock; /* see above */
+	unsigned long flags;
 	unsigned long addr;
 	unsigned long nr_pages;
 	unsigned long left;
@@ -65,18 +68,21 @@ struct claim {
  * struct xpin_file - one open /dev/xpin
  * @owner: who owns what it claims
  * @claims: the claims by their identity
+ * @next_id: where the search for a new identity begins, so that an old one is
+ *	not soon used again. Guarded by the lock of @claims.
  */
 struct xpin_file {
 	struct xpin_owner *owner;
 	struct xarray claims;
+	u32 next_id;
 };
 
 static void claim_free(struct kref *ref)
 {
 	struct claim *claim = container_of(ref, struct claim, ref);
 
-	bitmap_free(claim->shared);
-	bitmap_free(claim->released);
+	kvfree(claim->shared);
+	kvfree(claim->released);
 	kvfree(claim);
 }
 
@@ -99,6 +105,23 @@ static struct claim *claim_get(struct xpin_file *file, u64 id)
 	return claim;
 }
 
+/*
+ * Held while parts of the claim change hands, which may wait for pins and be
+ * frozen meanwhile: a mutex must not be. Whoever waits for it can be frozen, too,
+ * and makes way for signals by starting again, since nothing was done yet.
+ */
+static int lock_claim(struct claim *claim)
+{
+	return wait_on_bit_lock(&claim->flags, CLAIM_LOCKED,
+				TASK_INTERRUPTIBLE | TASK_FREEZABLE) ?
+	       -ERESTARTNOINTR : 0;
+}
+
+static void unlock_claim(struct claim *claim)
+{
+	clear_and_wake_up_bit(CLAIM_LOCKED, &claim->flags);
+}
+
 /* --- Pages and runs --- */
 
 static bool run_continues(const struct run *run, struct page *page)
@@ -114,22 +137,25 @@ static struct claim *claim_alloc(struct page **pages, unsigned long nr_pages)
 	struct claim *claim;
 	struct run *run;
 
-	for (i = 1; i < nr_pages; i++)
+	for (i = 1; i < nr_pages; i++) {
 		if (pages[i] != nth_page(pages[i - 1], 1) ||
 		    page_folio(pages[i]) != page_folio(pages[i - 1]))
 			nr_runs++;
+		cond_resched();
+	}
 
 	claim = kvzalloc(struct_size(claim, runs, nr_runs),
-			 GFP_KERNEL_ACCOUNT);
+			 GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!claim)
 		return NULL;
 	kref_init(&claim->ref);
-	mutex_init(&claim->lock);
 	claim->nr_pages = nr_pages;
 	claim->left = nr_pages;
 	claim->nr_runs = nr_runs;
-	claim->shared = bitmap_zalloc(nr_pages, GFP_KERNEL_ACCOUNT);
-	claim->released = bitmap_zalloc(nr_pages, GFP_KERNEL_ACCOUNT);
+	claim->shared = kvcalloc(BITS_TO_LONGS(nr_pages), sizeof(long),
+				 GFP_KERNEL_ACCOUNT);
+	claim->released = kvcalloc(BITS_TO_LONGS(nr_pages), sizeof(long),
+				   GFP_KERNEL_ACCOUNT);
 	if (!claim->shared || !claim->released) {
 		claim_put(claim);
 		return NULL;
@@ -142,33 +168,20 @@ static struct claim *claim_alloc(struct page **pages, unsigned long nr_pages)
 		if (!run->nr_pages)
 			run->page = pages[i];
 		run->nr_pages++;
+		cond_resched();
 	}
 	return claim;
 }
 
-static int cmp_pfn(const void *a, const void *b)
-{
-	unsigned long pfn_a = *(const unsigned long *)a;
-	unsigned long pfn_b = *(const unsigned long *)b;
-
-	return pfn_a < pfn_b ? -1 : pfn_a > pfn_b;
-}
-
-/* How many distinct folios a claim has, or 0 when there is no memory to count. */
 static unsigned long claim_folios(const struct claim *claim)
 {
-	unsigned long *pfns, i, nr = 1;
+	unsigned long i, nr = 1;
 
-	pfns = kvmalloc_array(claim->nr_runs, sizeof(*pfns),
-			      GFP_KERNEL_ACCOUNT);
-	if (!pfns)
-		return 0;
-	for (i = 0; i < claim->nr_runs; i++)
-		pfns[i] = folio_pfn(page_folio(claim->runs[i].page));
-	sort(pfns, claim->nr_runs, sizeof(*pfns), cmp_pfn, NULL);
-	for (i = 1; i < claim->nr_runs; i++)
-		nr += pfns[i] != pfns[i - 1];
-	kvfree(pfns);
+	for (i = 1; i < claim->nr_runs; i++) {
+		nr += page_folio(claim->runs[i].page) !=
+		      page_folio(claim->runs[i - 1].page);
+		cond_resched();
+	}
 	return nr;
 }
 
@@ -207,25 +220,24 @@ static void release_part(struct xpin_file *file, struct claim *claim,
 	unsigned long i, nr = 0;
 	bool shared = false;
 
+	claim_release_begin(file->owner);
 	for (i = first; i <= end; i++) {
 		bool skip = i < end && test_bit(i, claim->released);
 
 		/* A batch is of one kind: shared, or exclusively owned. */
 		if (nr && (i == end || nr == PAGES_BATCH ||
 			   (!skip && test_bit(i, claim->shared) != shared))) {
-			if (shared)
-				xpin_unpin_shared_pages(file->owner, pages, nr);
-			else
-				xpin_unpin_pages(file->owner, pages, nr);
+			claim_release(file->owner, pages, nr, shared);
 			nr = 0;
 		}
 		if (i == end || skip)
 			continue;
 		shared = test_bit(i, claim->shared);
 		pages[nr++] = cursor_page(&at, i);
-		set_bit(i, claim->released);
+		__set_bit(i, claim->released);
 		claim->left--;
 	}
+	claim_release_end(file->owner);
 }
 
 /*
@@ -245,10 +257,12 @@ static struct page **collect_part(const struct claim *claim,
 	if (!pages)
 		return NULL;
 	*nr = 0;
-	for (i = first; i < end; i++)
+	for (i = first; i < end; i++) {
 		if (!test_bit(i, claim->released) &&
 		    test_bit(i, claim->shared) == shared)
 			pages[(*nr)++] = cursor_page(&at, i);
+		cond_resched();
+	}
 	return pages;
 }
 
@@ -269,9 +283,30 @@ static void mark_part(struct claim *claim, unsigned long first,
 {
 	unsigned long i;
 
-	for (i = first; i < end; i++)
+	for (i = first; i < end; i++) {
 		if (!test_bit(i, claim->released))
 			__assign_bit(i, claim->shared, shared);
+		cond_resched();
+	}
+}
+
+/* How many pages of a part, all of them shared, strangers still can't pin. */
+static unsigned long refused_part(struct xpin_file *file,
+				  const struct claim *claim,
+				  unsigned long first, unsigned long end)
+{
+	struct cursor at = { .claim = claim };
+	unsigned long i, refused = 0;
+	struct page *page;
+
+	for (i = first; i < end; i++) {
+		if (test_bit(i, claim->released))
+			continue;
+		page = cursor_page(&at, i);
+		refused += claim_refused(file->owner, &page, 1);
+		cond_resched();
+	}
+	return refused;
 }
 
 static int share_part(struct xpin_file *file, struct claim *claim,
@@ -284,8 +319,9 @@ static int share_part(struct xpin_file *file, struct claim *claim,
 	pages = collect_part(claim, first, end, false, &nr);
 	if (!pages)
 		return -ENOMEM;
-	part->refused = xpin_share_pages(file->owner, pages, nr);
+	xpin_share_pages(file->owner, pages, nr);
 	mark_part(claim, first, end, true);
+	part->refused = refused_part(file, claim, first, end);
 	kvfree(pages);
 	return 0;
 }
@@ -352,7 +388,8 @@ static int ioctl_claim(struct xpin_file *file, void *arg)
 	if (!nr_pages)
 		return -EINVAL;
 	/* Before anything as large as the length is allocated. */
-	if (!access_ok((void __user *)req->addr, req->length))
+	if (!access_ok((void __user *)req->addr, req->length) ||
+	    nr_pages > READ_ONCE(current->mm->total_vm))
 		return -EFAULT;
 
 	pages = kvmalloc_array(nr_pages, sizeof(*pages),
@@ -376,13 +413,13 @@ static int ioctl_claim(struct xpin_file *file, void *arg)
 	claim->addr = req->addr;
 	req->pages = nr_pages;
 	req->folios = claim_folios(claim);
-	if (!req->folios)
-		goto unpin;
 	/* From here on other threads can see it: the last step. */
-	ret = xa_alloc(&file->claims, &id, claim, xa_limit_32b,
-		       GFP_KERNEL_ACCOUNT);
-	if (ret)
+	ret = xa_alloc_cyclic(&file->claims, &id, claim, xa_limit_32b,
+			      &file->next_id, GFP_KERNEL_ACCOUNT);
+	if (ret < 0)
 		goto unpin;
+	/* 1 when identities have wrapped around. */
+	ret = 0;
 	req->claim_id = id;
 	goto out;
 unpin:
@@ -402,7 +439,7 @@ static int do_part(struct xpin_file *file, struct xpin_part *part,
 	bool whole = part->length == XPIN_WHOLE && !part->offset;
 	unsigned long first, end;
 	struct claim *claim;
-	int ret = -ENOENT;
+	int ret;
 
 	part->refused = 0;
 	part->busy_addr = XPIN_NO_ADDR;
@@ -415,8 +452,10 @@ static int do_part(struct xpin_file *file, struct xpin_part *part,
 	if (!claim)
 		return -ENOENT;
 
-	/* An unshare of the same claim may hold it as long as it waits. */
-	mutex_lock(&claim->lock);
+	ret = lock_claim(claim);
+	if (ret)
+		goto put;
+	ret = -ENOENT;
 	first = whole ? 0 : part->offset / PAGE_SIZE;
 	end = whole ? claim->nr_pages : first + part->length / PAGE_SIZE;
 	if (end > claim->nr_pages || !claim->left ||
@@ -440,7 +479,8 @@ static int do_part(struct xpin_file *file, struct xpin_part *part,
 		claim_put(claim);
 	}
 out:
-	mutex_unlock(&claim->lock);
+	unlock_claim(claim);
+put:
 	claim_put(claim);
 	return ret;
 }
@@ -539,6 +579,8 @@ static long chardev_ioctl(struct file *filp, unsigned int cmd,
 		return -EFAULT;
 	if (size < op->min_size)
 		return -EINVAL;
+	if (size > PAGE_SIZE)
+		return -E2BIG;
 	ret = copy_struct_from_user(&arg, op->size, user, size);
 	if (ret)
 		return ret;

@@ -16,6 +16,7 @@
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
+#include <linux/uaccess.h>
 #include <linux/xpin.h>
 #include <uapi/linux/xpin.h>
 
@@ -33,8 +34,10 @@
  */
 #define DRAIN_BURST	64
 #define DRAIN_SLEEP_NS	NSEC_PER_MSEC
+/* Attempts to migrate memory that nobody seems to pin. */
+#define PIN_TRIES	5
 
-unsigned int max_timeout_ms = 60 * MSEC_PER_SEC;
+unsigned int claim_max_timeout_ms = 60 * MSEC_PER_SEC;
 
 /**
  * struct xpin_owner - an in-kernel client, or one open /dev/xpin
@@ -56,7 +59,10 @@ struct xpin_owner {
 	long charged;
 };
 
-/* Make what is charged follow what is owned. Fails only when that has grown. */
+/*
+ * Make what is charged follow what is owned. Fails only when that has grown.
+ * Near the limit, claims that run at the same time may fail each other.
+ */
 static int owner_charge(struct xpin_owner *owner)
 {
 	long more;
@@ -98,6 +104,8 @@ static void owner_end_call(struct xpin_owner *owner)
  * @flags: 0, or XPIN_OWNER_PLAIN_UNPIN
  *
  * Holds a reference to this module, and one to the mm but not to its users.
+ * With XPIN_OWNER_PLAIN_UNPIN, memory that plain unpins gave up stays charged to
+ * RLIMIT_MEMLOCK, and pins go on being asked about, until the owner's next call.
  *
  * Context: process context with an mm; may sleep.
  * Return: the owner, to be ended by xpin_owner_destroy(); ERR_PTR of -EINVAL
@@ -138,7 +146,7 @@ EXPORT_SYMBOL_GPL(xpin_owner_create);
  * xpin_owner_destroy() - stop being an owner
  * @owner: which must have released all it owned, and is in no call
  *
- * Context: process context, any mm; may sleep.
+ * Context: as xpin_unpin_pages().
  */
 void xpin_owner_destroy(struct xpin_owner *owner)
 {
@@ -278,11 +286,18 @@ static unsigned long first_busy(const struct xpin_owner *owner,
 	return index;
 }
 
-/* Sleep for at most a millisecond, and take what it took from @wait_ns. */
+/* Take the time since @begin from @wait_ns. */
+static void charge_wait(u64 *wait_ns, ktime_t begin)
+{
+	u64 passed = ktime_to_ns(ktime_sub(ktime_get(), begin));
+
+	*wait_ns -= min(*wait_ns, passed);
+}
+
+/* Sleep for at most a millisecond, which counts. */
 static int drain_sleep(u64 *wait_ns)
 {
 	ktime_t begin = ktime_get(), timeout;
-	u64 slept;
 
 	if (!*wait_ns)
 		return -EBUSY;
@@ -294,8 +309,7 @@ static int drain_sleep(u64 *wait_ns)
 	set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
 	schedule_hrtimeout_range(&timeout, DRAIN_SLEEP_NS / 10,
 				 HRTIMER_MODE_REL);
-	slept = ktime_to_ns(ktime_sub(ktime_get(), begin));
-	*wait_ns -= min(*wait_ns, slept);
+	charge_wait(wait_ns, begin);
 	return 0;
 }
 
@@ -337,9 +351,11 @@ static int claim_settle(struct xpin_owner *owner,
 		at = published;
 		goto withdraw;
 	}
-	ret = owner_charge(owner);
-	if (ret)
-		goto withdraw;
+	if (counts & REGISTRY_PINS) {
+		ret = owner_charge(owner);
+		if (ret)
+			goto withdraw;
+	}
 
 	/*
 	 * The entries before the counts. Pairs with smp_mb__after_atomic() in
@@ -364,14 +380,21 @@ withdraw:
 static bool folio_ownable(struct folio *folio)
 {
 	struct address_space *mapping;
+	bool ret;
 
 	if (folio_is_zone_device(folio) || folio_test_hugetlb(folio))
 		return false;
 	if (folio_test_anon(folio))
 		return true;
-	/* Pinned, but a truncated page has no mapping any more. */
+	/*
+	 * A pin does not keep the file: it may be truncated, and its inode
+	 * goes after a grace period.
+	 */
+	rcu_read_lock();
 	mapping = folio_mapping(folio);
-	return mapping && shmem_mapping(mapping);
+	ret = mapping && shmem_mapping(mapping);
+	rcu_read_unlock();
+	return ret;
 }
 
 /* Look at the page behind @addr without faulting it in; put_page() it. */
@@ -417,19 +440,22 @@ u8 claim_page_state(struct xpin_owner *owner, unsigned long addr)
 	return state;
 }
 
-/* The lowest index of a chunk's pages that somebody pins, or ULONG_MAX. */
+/* The lowest index of a chunk's pages that a stranger pins, or ULONG_MAX. */
 static unsigned long first_pinned(unsigned long start, unsigned int nr_pages)
 {
-	unsigned int i, pins;
+	struct xpin_entry entry;
 	struct page *page;
+	unsigned int i;
+	bool pinned;
 
 	for (i = 0; i < nr_pages; i++) {
 		page = peek_page(start + i * PAGE_SIZE);
 		if (!page)
 			continue;
-		pins = folio_pins(page_folio(page));
+		pinned = folio_pins(page_folio(page)) &&
+			 !registry_lookup(folio_pfn(page_folio(page)), &entry);
 		put_page(page);
-		if (pins)
+		if (pinned)
 			return i;
 	}
 	return ULONG_MAX;
@@ -442,6 +468,7 @@ static int why_fault(unsigned long addr)
 	struct vm_area_struct *vma;
 	int ret = -EFAULT;
 
+	addr = untagged_addr(addr);
 	mmap_read_lock(mm);
 	vma = find_vma(mm, addr);
 	if (vma && vma->vm_start <= addr &&
@@ -477,7 +504,40 @@ static int pin_chunk(struct xpin_owner *owner, unsigned long start,
 	if (pinned == nr_pages)
 		return 0;
 	*busy = pinned;
+	/* Killed while it waited for the mmap_lock. */
+	if (ret == -EAGAIN)
+		return -EINTR;
 	return ret ?: -EFAULT;
+}
+
+/*
+ * Movable memory migrates before it is pinned for long, and with -ENOMEM does
+ * not while a stranger pins it. Try again while there is time; but not for long
+ * when no stranger is to be seen, for then memory is short.
+ */
+static int pin_chunk_wait(struct xpin_owner *owner, unsigned long start,
+			  unsigned int nr_pages, struct page **pages,
+			  u64 *wait_ns, unsigned long *busy)
+{
+	unsigned int unseen = 0;
+	int ret, slept;
+
+	ret = pin_chunk(owner, start, nr_pages, pages, busy);
+	while (ret == -ENOMEM) {
+		ktime_t begin;
+
+		*busy = first_pinned(start, nr_pages);
+		if (*busy == ULONG_MAX && ++unseen > PIN_TRIES)
+			break;
+		slept = drain_sleep(wait_ns);
+		if (slept)
+			return slept == -EBUSY && *busy == ULONG_MAX ? ret :
+								       slept;
+		begin = ktime_get();
+		ret = pin_chunk(owner, start, nr_pages, pages, busy);
+		charge_wait(wait_ns, begin);
+	}
+	return ret;
 }
 
 /* Take one chunk: pinned and exclusive, or as it was. */
@@ -489,18 +549,7 @@ static int claim_chunk(struct xpin_owner *owner, unsigned long start,
 	unsigned int nr, i;
 	int ret;
 
-	for (;;) {
-		ret = pin_chunk(owner, start, nr_pages, pages, busy);
-		if (ret != -ENOMEM)
-			break;
-		/* Movable memory that somebody pins can't migrate first. */
-		*busy = first_pinned(start, nr_pages);
-		if (*busy == ULONG_MAX)
-			break;
-		ret = drain_sleep(wait_ns);
-		if (ret)
-			break;
-	}
+	ret = pin_chunk_wait(owner, start, nr_pages, pages, wait_ns, busy);
 	if (ret == -EFAULT)
 		ret = why_fault(start + *busy * PAGE_SIZE);
 	if (ret)
@@ -531,18 +580,52 @@ static u64 *wait_limit(u64 *timeout_ns, u64 *left)
 	if (!timeout_ns)
 		return left;
 	*timeout_ns = min_t(u64, *timeout_ns,
-			    READ_ONCE(max_timeout_ms) * (u64)NSEC_PER_MSEC);
+			    READ_ONCE(claim_max_timeout_ms) *
+			    (u64)NSEC_PER_MSEC);
 	return timeout_ns;
 }
 
-static void release(struct xpin_owner *owner, struct page **pages,
-		    unsigned long nr_pages, unsigned int counts)
+/**
+ * claim_release_begin() - before claim_release()
+ * @owner: who is going to release
+ *
+ * Context: process context, any mm; may sleep. Does not fail.
+ */
+void claim_release_begin(struct xpin_owner *owner)
 {
+	owner_begin_call(owner);
+	registry_call_begin(&owner->registry);
+}
+
+/**
+ * claim_release_end() - after claim_release()
+ * @owner: who has released
+ *
+ * Context: process context, any mm; may sleep. Does not fail.
+ */
+void claim_release_end(struct xpin_owner *owner)
+{
+	registry_call_end();
+	owner_end_call(owner);
+}
+
+/**
+ * claim_release() - end ownership of pages and drop their pins
+ * @owner: who owns them
+ * @pages: all shared, or none
+ * @nr_pages: how many
+ * @shared: which
+ *
+ * Context: process context, any mm; may sleep. Does not fail.
+ */
+void claim_release(struct xpin_owner *owner, struct page **pages,
+		   unsigned long nr_pages, bool shared)
+{
+	unsigned int counts = REGISTRY_PINS | (shared ? 0 : REGISTRY_EXCL);
 	struct folio_pins runs[CLAIM_BATCH];
 	unsigned long done, next;
 	unsigned int nr;
 
-	registry_call_begin(&owner->registry);
 	for (done = 0; done < nr_pages; done = next) {
 		nr = gather_runs(pages, done, nr_pages, runs, CLAIM_BATCH,
 				 &next);
@@ -552,7 +635,6 @@ static void release(struct xpin_owner *owner, struct page **pages,
 		unpin_user_pages_dirty_lock(pages + done, next - done, true);
 		cond_resched();
 	}
-	registry_call_end();
 }
 
 /**
@@ -568,9 +650,12 @@ static void release(struct xpin_owner *owner, struct page **pages,
  *	chunk of 512 pages at work; otherwise ULONG_MAX
  *
  * All or nothing. The pages are pinned for writing and for long. An owner may
- * claim folios again that it owns, from several threads at once.
+ * claim folios again that it owns, from several threads at once. Two threads
+ * that claim one folio for the first time see each other's pins for a moment:
+ * without a timeout one of them may get -EBUSY.
  *
  * Context: process context of the owner's mm; may sleep, also in page faults.
+ * Takes the mmap_lock, so not from an mmu notifier or a fault handler.
  * Return: 0; -EIO on another mm; -EINVAL for a misaligned or empty range;
  * -EBUSY when somebody else pins or owns a folio; -EFAULT when GUP can't reach
  * a page, -EOPNOTSUPP when it is memory that can't be owned (files, devices,
@@ -610,8 +695,11 @@ int xpin_pin_user_pages(struct xpin_owner *owner, unsigned long start,
 		if (ret)
 			break;
 	}
-	if (ret)
-		release(owner, pages, done, REGISTRY_PINS | REGISTRY_EXCL);
+	if (ret && done) {
+		claim_release_begin(owner);
+		claim_release(owner, pages, done, false);
+		claim_release_end(owner);
+	}
 	owner_end_call(owner);
 	kvfree(folios);
 
@@ -630,14 +718,15 @@ EXPORT_SYMBOL_GPL(xpin_pin_user_pages);
  * The folio stays owned as long as the owner has other pins on it. The pages
  * are marked dirty.
  *
- * Context: process context, any mm; may sleep. Does not fail.
+ * Context: process context, any mm; may sleep; takes the mmap_lock of the
+ * owner's mm. Does not fail.
  */
 void xpin_unpin_pages(struct xpin_owner *owner, struct page **pages,
 		      unsigned long nr_pages)
 {
-	owner_begin_call(owner);
-	release(owner, pages, nr_pages, REGISTRY_PINS | REGISTRY_EXCL);
-	owner_end_call(owner);
+	claim_release_begin(owner);
+	claim_release(owner, pages, nr_pages, false);
+	claim_release_end(owner);
 }
 EXPORT_SYMBOL_GPL(xpin_unpin_pages);
 
@@ -650,16 +739,38 @@ EXPORT_SYMBOL_GPL(xpin_unpin_pages);
  * Plain unpin_user_page() won't do here: while a folio is shared, nobody can
  * tell whose pin it drops.
  *
- * Context: process context, any mm; may sleep. Does not fail.
+ * Context: as xpin_unpin_pages(). Does not fail.
  */
 void xpin_unpin_shared_pages(struct xpin_owner *owner, struct page **pages,
 			     unsigned long nr_pages)
 {
-	owner_begin_call(owner);
-	release(owner, pages, nr_pages, REGISTRY_PINS);
-	owner_end_call(owner);
+	claim_release_begin(owner);
+	claim_release(owner, pages, nr_pages, true);
+	claim_release_end(owner);
 }
 EXPORT_SYMBOL_GPL(xpin_unpin_shared_pages);
+
+/**
+ * claim_refused() - how many pages strangers can't pin
+ * @owner: who has pins on them
+ * @pages: the pages
+ * @nr_pages: how many
+ *
+ * Context: process context.
+ * Return: how many are in a folio of which the owner holds a page exclusively.
+ */
+unsigned long claim_refused(struct xpin_owner *owner, struct page **pages,
+			    unsigned long nr_pages)
+{
+	unsigned long i, refused = 0;
+	struct xpin_entry entry;
+
+	for (i = 0; i < nr_pages; i++)
+		refused += registry_lookup(folio_pfn(page_folio(pages[i])),
+					   &entry) &&
+			   entry.owner == owner->registry.id && entry.excl;
+	return refused;
+}
 
 /**
  * xpin_share_pages() - let others pin pages, and keep one's own pins
@@ -674,26 +785,18 @@ EXPORT_SYMBOL_GPL(xpin_unpin_shared_pages);
 unsigned long xpin_share_pages(struct xpin_owner *owner, struct page **pages,
 			       unsigned long nr_pages)
 {
-	unsigned long done, next, refused = 0;
 	struct folio_pins runs[CLAIM_BATCH];
-	struct xpin_entry entry;
-	unsigned int nr, i;
+	unsigned long done, next;
+	unsigned int nr;
 
 	for (done = 0; done < nr_pages; done = next) {
 		nr = gather_runs(pages, done, nr_pages, runs, CLAIM_BATCH,
 				 &next);
 		registry_withdraw(&owner->registry, runs, nr, REGISTRY_EXCL);
+		cond_resched();
 	}
 	/* Only now: a folio's last exclusive page may have come last. */
-	for (done = 0; done < nr_pages; done = next) {
-		nr = gather_runs(pages, done, nr_pages, runs, CLAIM_BATCH,
-				 &next);
-		for (i = 0; i < nr; i++)
-			if (registry_lookup(folio_pfn(runs[i].folio), &entry) &&
-			    entry.excl)
-				refused += runs[i].pins;
-	}
-	return refused;
+	return claim_refused(owner, pages, nr_pages);
 }
 EXPORT_SYMBOL_GPL(xpin_share_pages);
 
@@ -707,7 +810,7 @@ EXPORT_SYMBOL_GPL(xpin_share_pages);
  *
  * All or nothing.
  *
- * Context: process context, any mm; may sleep.
+ * Context: as xpin_unpin_pages().
  * Return: 0; -EBUSY while somebody else pins a folio; -EINTR and
  * -ERESTARTNOINTR as xpin_pin_user_pages(); -ENOMEM; -ENOENT for a folio that the owner has no pins on.
  */

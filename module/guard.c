@@ -66,17 +66,12 @@ bool guard_peek(struct page *page)
  * @folio: whose
  * @refs: by how many
  *
- * The module's own calls keep their books themselves: GUP's long-term migration
- * inside them unpins what we own, and unwinding a claim must not end another.
- *
  * Context: as guard_pin(); hard interrupts too.
  */
 void guard_unpin(struct folio *folio, unsigned int refs)
 {
-	if (likely(!registry_filter(folio_pfn(folio))))
-		return;
-	if (!registry_call_owner())
-		registry_count_down(folio, refs);
+	if (unlikely(registry_filter(folio_pfn(folio))))
+		registry_count_down(folio, refs, registry_call_owner());
 }
 
 /**

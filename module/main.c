@@ -12,7 +12,7 @@
 #include "stats.h"
 #include "version.h"
 
-module_param(max_timeout_ms, uint, 0644);
+module_param_named(max_timeout_ms, claim_max_timeout_ms, uint, 0644);
 MODULE_PARM_DESC(max_timeout_ms,
 		 "Longest time a claim may wait for pins of others, in milliseconds (default 60000)");
 

@@ -57,8 +57,8 @@
  * unpin never takes an OWNED entry for its own. tests/litmus/unpin*.litmus.
  *
  * The module's own calls of GUP are marked (registry_call_begin()): the guard
- * lets them pin what their owner owns, and doesn't count their unpins, since
- * the module keeps these books itself.
+ * lets them pin what their owner owns, and their unpins of it are not counted,
+ * since the module keeps these books itself.
  *
  * Reading is lock-free, under RCU, and most of the time stops at the filter: a
  * bit per PFN that is set before the entry is stored and cleared after it is
@@ -356,8 +356,8 @@ int registry_publish(struct registry_owner *owner,
 		xas_unlock_irq(&xas);
 		*published = i;
 		/* Out of nodes: get one without the lock and go on at i. */
-	} while (!ret && (xas_nomem(&xas, GFP_KERNEL) ||
-			  (!xas_error(&xas) && i < nr)));
+	} while (xas_nomem(&xas, GFP_KERNEL) ||
+		 (!ret && !xas_error(&xas) && i < nr));
 	return ret ?: xas_error(&xas);
 }
 
@@ -455,12 +455,16 @@ void registry_withdraw(struct registry_owner *owner,
  * registry_count_down() - an owner drops pins by plain unpin_user_page()
  * @folio: whose pins are about to drop
  * @refs: by how many
+ * @call: registry_call_owner() of the call that drops them
  *
  * Only an OWNED entry is counted down: whoever pins such a folio is its owner.
+ * For its owner's own marked calls the module keeps the books itself: GUP's
+ * long-term migration inside them unpins what is owned, and unwinding a claim
+ * must not end another.
  *
  * Context: any but NMI; hard interrupts too.
  */
-void registry_count_down(struct folio *folio, u32 refs)
+void registry_count_down(struct folio *folio, u32 refs, u32 call)
 {
 	XA_STATE(xas, &entries, folio_pfn(folio));
 	struct registry_owner *owner;
@@ -468,7 +472,8 @@ void registry_count_down(struct folio *folio, u32 refs)
 	unsigned long flags;
 
 	xas_lock_irqsave(&xas, flags);
-	if (entry_load(&xas, &entry) && entry.state == XPIN_OWNED) {
+	if (entry_load(&xas, &entry) && entry.state == XPIN_OWNED &&
+	    entry.owner != call) {
 		/* An owner is not removed as long as it has entries. */
 		owner = xa_load(&owners, entry.owner);
 		entry.pins -= min(refs, entry.pins);
@@ -584,8 +589,13 @@ void registry_owner_remove(struct registry_owner *owner)
 	struct xpin_entry entry;
 	unsigned long pfn;
 	void *packed;
+	long left;
 
-	if (WARN_ON_ONCE(atomic_long_read(&owner->entries))) {
+	/* The lock: an interrupt that counts the last entry down is through. */
+	xa_lock_irq(&entries);
+	left = atomic_long_read(&owner->entries);
+	xa_unlock_irq(&entries);
+	if (WARN_ON_ONCE(left)) {
 		xa_for_each(&entries, pfn, packed) {
 			entry_unpack(&entry, packed);
 			if (entry.owner == owner->id)
@@ -634,10 +644,10 @@ int registry_init(void)
  */
 void registry_exit(void)
 {
-	WARN_ON_ONCE(!xa_empty(&entries));
+	WARN_ON_ONCE(registry_entries());
+	/* Nodes may be left where memory ran out half way to an entry. */
+	xa_destroy(&entries);
 	xa_destroy(&owners);
 	xa_destroy(&calls);
-	/* Old tables of the filter may still wait for their grace period. */
-	rcu_barrier();
 	filter_exit();
 }

@@ -86,7 +86,7 @@ unsigned int registry_promote(const struct registry_owner *owner,
 void registry_withdraw(struct registry_owner *owner,
 		       const struct folio_pins *folios, unsigned int nr,
 		       unsigned int counts);
-void registry_count_down(struct folio *folio, u32 refs);
+void registry_count_down(struct folio *folio, u32 refs, u32 call);
 
 bool registry_filter(unsigned long pfn);
 bool registry_lookup(unsigned long pfn, struct xpin_entry *entry);

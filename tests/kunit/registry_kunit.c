@@ -220,23 +220,26 @@ static void count_down_when_owned(struct kunit *test)
 	struct folio_pins *folio = f->folios;
 	struct xpin_entry entry;
 
-	registry_count_down(folio->folio, 1);
+	registry_count_down(folio->folio, 1, 0);
 	KUNIT_ASSERT_EQ(test, 0, publish(&f->a, folio, 1));
-	registry_count_down(folio->folio, 1);
+	registry_count_down(folio->folio, 1, 0);
 	expect_entry(test, folio, &f->a, 1, 1, XPIN_CLAIMING);
 
 	KUNIT_ASSERT_EQ(test, 1, registry_promote(&f->a, folio, 1));
 	registry_withdraw(&f->a, folio, 1, REGISTRY_EXCL);
-	registry_count_down(folio->folio, 1);
+	registry_count_down(folio->folio, 1, 0);
 	expect_entry(test, folio, &f->a, 1, 0, XPIN_SHARED);
 	registry_withdraw(&f->a, folio, 1, REGISTRY_PINS);
 
 	KUNIT_ASSERT_EQ(test, 0, publish(&f->a, folio, 1));
 	KUNIT_ASSERT_EQ(test, 1, registry_promote(&f->a, folio, 1));
 	KUNIT_ASSERT_EQ(test, 0, publish(&f->a, folio, 1));
-	registry_count_down(folio->folio, 1);
+	/* Not in a call of the owner's own, but in another owner's. */
+	registry_count_down(folio->folio, 1, f->a.id);
+	expect_entry(test, folio, &f->a, 2, 2, XPIN_OWNED);
+	registry_count_down(folio->folio, 1, f->b.id);
 	expect_entry(test, folio, &f->a, 1, 1, XPIN_OWNED);
-	registry_count_down(folio->folio, 1);
+	registry_count_down(folio->folio, 1, 0);
 	KUNIT_EXPECT_FALSE(test, registry_lookup(folio_pfn(folio->folio),
 						 &entry));
 }

@@ -33,7 +33,6 @@
  *  - EIO: the caller's memory is not that of the process which opened the file.
  *  - ENOENT: this owner has no such claim, or no such part of it.
  *  - EOVERFLOW: too many pins of one folio by this owner.
- *  - ENODEV: this kernel can't be told to refuse pins.
  *  - EHWPOISON, EREMOTEIO: the memory failed, or belongs to a PCI device.
  */
 
@@ -80,11 +79,14 @@ struct xpin_info {
  *	module's parameter max_timeout_ms. out: what is left of it
  * @claim_id: out: names the claim in other ioctls of the same file, never 0
  * @pages: out: pages in the claim
- * @folios: out: distinct folios in the claim; ownership is of whole folios
+ * @folios: out: folios in the claim, since ownership is of whole folios. One
+ *	that the range comes back to after another folio counts again
  * @busy_addr: out: with EBUSY the lowest address in the 2 MiB part being worked
  *	on that is pinned or owned by somebody else, otherwise XPIN_NO_ADDR
  *
  * All or nothing. The pages are faulted in for writing and pinned for long.
+ * Threads that claim the same folio at the same time see each other's pins for a
+ * moment: without a timeout one of them may get EBUSY.
  */
 struct xpin_claim {
 	__u32 size;
