@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0
+# Names for the scripts in tools/vm/. Nothing is built in the checkout: all of it lies in
+# $XDG_CACHE_HOME/xpin or ~/.cache/xpin.
+
+VM := tools/vm
+
+help:
+	@echo 'make deps         install the Debian packages needed (the only target that needs root)'
+	@echo 'make test         litmus, KUnit and end-to-end tests; last line: N passed, N failed'
+	@echo 'make demo         watch a secret being read, claimed, and no longer read'
+	@echo
+	@echo 'make kernel       build the patched kernel'
+	@echo 'make modules      build xpin.ko for it'
+	@echo 'make litmus       the protocol in the kernel memory model (herd7)'
+	@echo 'make kunit        KUnit suites in user-mode Linux; kunit-kasan: with KASAN and lockdep'
+	@echo 'make e2e          end-to-end tests in QEMU; RUN=name,name: only these programs'
+	@echo 'make e2e-lockdep  the same with lock, RCU and atomic-sleep checks'
+	@echo 'make e2e-kasan    the same with KASAN and kmemleak'
+	@echo 'make check-nops   an idle hook is NOPs, and gone when configured out'
+	@echo 'make check        checkpatch, sparse, W=1'
+	@echo 'make fetch        look for newer kernel sources and tools on the Debian mirror'
+	@echo 'make clean-cache  delete everything that was downloaded and built'
+	@echo
+	@echo 'XPIN_JOBS=N: parallel jobs (all processors). XPIN_MIRROR, XPIN_SECURITY_MIRROR:'
+	@echo 'a Debian mirror other than that of the apt sources.'
+
+deps:
+	@$(VM)/deps
+
+fetch:
+	@for part in kernel qemu herd7; do $(VM)/fetch $$part --refresh || exit 1; done
+
+kernel:
+	@$(VM)/kernel plain
+
+modules:
+	@$(VM)/module plain
+
+litmus:
+	@$(VM)/litmus
+
+kunit:
+	@$(VM)/kunit uml
+
+kunit-kasan:
+	@$(VM)/kunit uml-kasan
+
+e2e:
+	@$(VM)/e2e plain $(RUN)
+
+e2e-lockdep:
+	@$(VM)/e2e lockdep $(RUN)
+
+e2e-kasan:
+	@$(VM)/e2e kasan $(RUN)
+
+check-nops:
+	@$(VM)/check-nops
+
+demo:
+	@$(VM)/e2e demo
+
+test:
+	@$(VM)/test
+
+check:
+	@$(VM)/check
+
+clean-cache:
+	@$(VM)/clean-cache
+
+.PHONY: help deps fetch kernel modules litmus kunit kunit-kasan e2e e2e-lockdep e2e-kasan \
+	check-nops demo test check clean-cache

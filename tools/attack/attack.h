@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Ways in which a process gets at memory through GUP's FOLL_PIN, each tried
+ * with an unprivileged system call. What they return while the memory is
+ * owned, and why, is the table in attack.c.
+ */
+#ifndef ATTACK_H
+#define ATTACK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/**
+ * struct attack_target - the memory that is attacked
+ * @pid: process whose memory it is
+ * @remote: address in that process
+ * @local: address of the same memory in the calling process; NULL if it is not
+ *	mapped there
+ * @length: bytes, a multiple of the page size
+ * @block: path of a block device whose first @length bytes may be overwritten
+ * @file: path of a file that may be created and overwritten, on a filesystem
+ *	that can do O_DIRECT
+ */
+struct attack_target {
+	pid_t pid;
+	void *remote;
+	void *local;
+	size_t length;
+	const char *block;
+	const char *file;
+};
+
+enum attack_outcome {
+	/* All bytes were transferred. */
+	ATTACK_SUCCEEDED,
+	/* Only the leading bytes were. */
+	ATTACK_SHORT,
+	/* The call failed. */
+	ATTACK_REFUSED,
+	/* It could not be tried. */
+	ATTACK_UNAVAILABLE,
+};
+
+/**
+ * struct attack_result - what came of an attempt
+ * @outcome: one of enum attack_outcome
+ * @error: the call's errno if refused; why the preparation failed if unavailable
+ * @bytes: how many bytes the call said it transferred
+ * @why: what is missing if unavailable
+ */
+struct attack_result {
+	enum attack_outcome outcome;
+	int error;
+	size_t bytes;
+	const char *why;
+};
+
+/**
+ * struct attack - one way to get at memory
+ * @name: for people
+ * @writes: overwrites the memory; otherwise reads it
+ * @remote: uses &attack_target.remote; otherwise &attack_target.local
+ * @first: errno when the first page of the range is owned by somebody
+ * @later: outcome when only a later page is
+ * @later_error: errno if @later is %ATTACK_REFUSED
+ * @later_unpinned: with a later page owned the rest is copied without a pin
+ * @reason: why the two are as they are
+ */
+struct attack {
+	const char *name;
+	bool writes;
+	bool remote;
+	int first;
+	enum attack_outcome later;
+	int later_error;
+	bool later_unpinned;
+	const char *reason;
+	ssize_t (*run)(const struct attack *attack,
+		       const struct attack_target *target, void *buffer,
+		       const char **why);
+};
+
+/* Ends with one whose name is NULL. */
+extern const struct attack attacks[];
+
+const struct attack *attack_find(const char *name);
+struct attack_result attack_run(const struct attack *attack,
+				const struct attack_target *target,
+				void *buffer);
+
+#endif /* ATTACK_H */

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2034
+#
+# Sourced by the scripts in this directory: where the cache is, how a step is
+# reported, how missing packages are named, how work is locked and keyed.
+#
+# Whatever lies in the cache is either complete or not there under its name:
+# it is made under a temporary name and renamed, or has a stamp written last.
+
+set -euo pipefail
+export LC_ALL=C
+# mke2fs and others are not in an ordinary user's PATH.
+PATH=$PATH:/usr/sbin:/sbin
+# What a calling make or a kernel developer's shell exports must not reach our builds.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES ARCH SUBARCH CROSS_COMPILE LLVM \
+	KBUILD_OUTPUT KCONFIG_CONFIG KCONFIG_ALLCONFIG KCFLAGS KBUILD_EXTRA_SYMBOLS
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+cache=${XDG_CACHE_HOME:-${HOME:?}/.cache}/xpin
+jobs=${XPIN_JOBS:-$(nproc)}
+line=6.12
+
+die()
+{
+	echo "${0##*/}: $*" >&2
+	exit 1
+}
+
+# need PACKAGE...: one line that names every Debian package that is not installed.
+need()
+{
+	local have missing='' package
+
+	command -v dpkg-query >/dev/null ||
+		die "this works on Debian 12 and 13 only: there is no dpkg here"
+	have=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' "$@" 2>/dev/null || true)"
+	for package; do
+		[[ $have == *" installed:$package "* ]] || missing+=" $package"
+	done
+	[ -z "$missing" ] || {
+		echo "missing:$missing (run 'sudo make deps')" >&2
+		exit 1
+	}
+}
+
+# lock NAME: held until unlock, or until this process and what it started has ended.
+declare -A locks
+lock()
+{
+	local fd
+
+	mkdir -p "$cache/lock" "$cache/log"
+	exec {fd}>"$cache/lock/$1"
+	flock "$fd"
+	locks[$1]=$fd
+}
+
+unlock()
+{
+	local fd=${locks[$1]}
+
+	exec {fd}>&-
+}
+
+# key: a short name for what is read from standard input.
+key()
+{
+	sha256sum | cut -c1-12
+}
+
+# step TEXT LOG COMMAND...: run it with its output in LOG, say how long it took. Never
+# call this in a condition, where the shell ignores a command that fails.
+step_log=
+exec {terminal}>&2
+step()
+{
+	local start=$SECONDS
+
+	step_log=$2
+	printf '%s ... ' "$1" >&2
+	"${@:3}" >"$2" 2>&1
+	step_log=
+	echo "$((SECONDS - start)) s" >&2
+}
+
+finish()
+{
+	local status=$?
+
+	if [ -n "$step_log" ]; then
+		{
+			echo "failed:"
+			tail -n 15 "$step_log"
+			echo "log: $step_log"
+		} >&"$terminal"
+	fi
+	[ -z "${tmp:-}" ] || rm -rf "$tmp"
+	exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# The compiler as kbuild is to call it. ccache's results do not depend on where they were made,
+# and with its "depend" mode a build that finds nothing there is a quarter faster.
+cc=(CC=gcc HOSTCC=gcc)
+if command -v ccache >/dev/null; then
+	cc=(CC='ccache gcc' HOSTCC='ccache gcc')
+	export CCACHE_DIR=$cache/ccache CCACHE_NOHASHDIR=1 CCACHE_DEPEND=1 CCACHE_MAXSIZE=4G
+fi
+
+# Copies of our sources get no times: a file that did not change is not built again.
+# What a build in the checkout may have left there stays out, what one left here stays.
+sync=(rsync -rc --delete --exclude=.* --exclude=*.o --exclude=*.ko --exclude=*.mod
+	--exclude=*.mod.c --exclude=Module.symvers --exclude=modules.order)
+
+# unpack PART DIR: the packages that were fetched for it.
+unpack()
+{
+	local deb
+
+	[ ! -e "$2" ] || return 0
+	lock "unpack-$1"
+	[ ! -e "$2" ] || return 0
+	mkdir -p "$cache/tools"
+	tmp=$(mktemp -d "$cache/tools/tmp.XXXXXX")
+	while read -r deb; do
+		dpkg -x "$cache/debs/$deb" "$tmp"
+	done <"$cache/fetched/$1"
+	mv "$tmp" "$2"
+	tmp=
+}
+
+# judge LABEL DIR RESULTS [CONSOLE]: the tests and the counts of a run; fails as they do.
+judge()
+{
+	awk -v label="$1: " -f "$top/tools/vm/ktap.awk" "${@:3}" && return
+	echo "log: $2" >&2
+	return 1
+}
+
+build_packages='gcc make flex bison bc libelf-dev rsync patch xz-utils binutils perl'
