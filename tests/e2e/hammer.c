@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Rule R6: a claim wins although others try to pin the memory all the time.
+ * Eight threads pin 512 pages, the wanted one first, through GUP's fast path, in
+ * a loop inside the kernel; two other processes pin the wanted page by system
+ * calls. Before each claim all of them have had it pinned.
+ *
+ * With folios of one page a GUP-fast that will be refused has the wanted page
+ * pinned for as long as the other 511 take; with one folio mapped by 512 PTEs,
+ * until all are put back. How much that is in a claim's way depends on how many
+ * CPUs do it: eight leave hardly a moment without such a pin, two leave many.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kselftest.h"
+#include "xpin_test.h"
+#include "module/xpin_test_owner.h"
+
+#define THREADS		8
+#define PROCESSES	2
+#define HAMMERS		(THREADS + PROCESSES)
+#define ROUNDS		20
+#define TIMEOUT		(5 * NSEC_PER_SEC)
+
+static struct shared {
+	atomic_bool stop;
+	atomic_int unexpected;
+	/* How often each has pinned the memory. */
+	atomic_long pinned[HAMMERS];
+} *shared;
+
+static const struct memory *target;
+
+static void *hammer_thread(void *argument)
+{
+	int fd = open("/dev/xpin_test_owner", O_RDWR | O_CLOEXEC);
+	atomic_long *pinned = argument;
+	struct xpin_test_owner_call call;
+
+	require(fd >= 0, "open /dev/xpin_test_owner");
+	while (!atomic_load(&shared->stop)) {
+		call = (struct xpin_test_owner_call){
+			.addr = (uintptr_t)target->wanted,
+			.pages = LARGE / PAGE,
+			.repeat = 100,
+		};
+		if (ioctl(fd, XPIN_TEST_OWNER_GUP, &call)) {
+			printf("# GUP: %s\n", strerror(errno));
+			atomic_fetch_add(&shared->unexpected, 1);
+			break;
+		}
+		atomic_fetch_add(pinned, call.answer);
+	}
+	close(fd);
+	return NULL;
+}
+
+static noreturn void hammer_process(const char *name, pid_t owner,
+				    atomic_long *pinned)
+{
+	const struct attack *attack = attack_find(name);
+	struct attack_target page = {
+		.pid = owner,
+		.remote = target->wanted,
+		.local = target->wanted,
+		.length = PAGE,
+		.block = BLOCK_DEVICE,
+	};
+	struct attack_result result;
+	void *buffer;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	buffer = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	require(attack && buffer != MAP_FAILED, "mmap");
+	while (!atomic_load(&shared->stop)) {
+		result = attack_run(attack, &page, buffer);
+		if (result.outcome == ATTACK_SUCCEEDED) {
+			atomic_fetch_add(pinned, 1);
+		} else if (result.outcome != ATTACK_REFUSED ||
+			   result.error != attack->first) {
+			printf("# %s: %s\n", name, strerror(result.error));
+			atomic_fetch_add(&shared->unexpected, 1);
+			break;
+		}
+	}
+	_exit(0);
+}
+
+/* Everybody has had the memory pinned since the counts were taken. */
+static bool all_alive(const long *before)
+{
+	int i;
+
+	for (i = 0; i < HAMMERS; i++) {
+		if (atomic_load(&shared->pinned[i]) == before[i])
+			return false;
+	}
+	return true;
+}
+
+static bool claim_in_rounds(int fd)
+{
+	long before[HAMMERS];
+	struct xpin_claim claim;
+	long long vetoes;
+	int round, error, i;
+
+	for (round = 0; round < ROUNDS; round++) {
+		for (i = 0; i < HAMMERS; i++)
+			before[i] = atomic_load(&shared->pinned[i]);
+		while (!all_alive(before) && !shared->unexpected)
+			sched_yield();
+
+		error = xpin_claim(fd, target->wanted, PAGE, TIMEOUT, &claim);
+		if (error) {
+			ksft_print_msg("round %d: claim: %s\n", round,
+				       strerror(-error));
+			return false;
+		}
+		/* Held until somebody was refused because of it. */
+		vetoes = xpin_stat("vetoes");
+		while (xpin_stat("vetoes") == vetoes && !shared->unexpected)
+			sched_yield();
+		if (xpin_page_state(fd, target->wanted) != XPIN_PAGE_MINE ||
+		    xpin_release(fd, &claim)) {
+			ksft_print_msg("round %d: lost\n", round);
+			return false;
+		}
+	}
+	return true;
+}
+
+static void hammer(enum memory_kind kind)
+{
+	static const char * const names[PROCESSES] = {
+		"process_vm_readv", "O_DIRECT write from it, disk",
+	};
+	long long vetoes = xpin_stat("vetoes");
+	pthread_t threads[THREADS];
+	pid_t pids[PROCESSES];
+	struct memory memory;
+	pid_t self = getpid();
+	int fd, i, status;
+	bool won;
+
+	memory_create(&memory, kind);
+	target = &memory;
+	memset(shared, 0, sizeof(*shared));
+	for (i = 0; i < PROCESSES; i++) {
+		pids[i] = fork();
+		require(pids[i] >= 0, "fork");
+		if (!pids[i])
+			hammer_process(names[i], self,
+				       &shared->pinned[THREADS + i]);
+	}
+	for (i = 0; i < THREADS; i++)
+		require(!pthread_create(&threads[i], NULL, hammer_thread,
+					&shared->pinned[i]), "pthread_create");
+
+	fd = xpin_open();
+	won = claim_in_rounds(fd);
+	atomic_store(&shared->stop, true);
+	for (i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	for (i = 0; i < PROCESSES; i++)
+		require(waitpid(pids[i], &status, 0) == pids[i], "waitpid");
+
+	ksft_print_msg("%s: %lld vetoes, %ld CPUs\n", memory.name,
+		       xpin_stat("vetoes") - vetoes,
+		       sysconf(_SC_NPROCESSORS_ONLN));
+	check(won, "%s: %d claims won against %d hammers", memory.name, ROUNDS,
+	      HAMMERS);
+	check(!shared->unexpected, "%s: the hammers got pins or refusals only",
+	      memory.name);
+	check(xpin_all_pages(fd, memory.base, MEMORY_LENGTH, XPIN_PAGE_FREE),
+	      "%s: free in the end", memory.name);
+	close(fd);
+	memory_destroy(&memory);
+}
+
+int main(void)
+{
+	ksft_print_header();
+	ksft_set_plan(2 * 3);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	require(shared != MAP_FAILED, "mmap");
+
+	hammer(MEMORY_SHMEM_PAGE);
+	hammer(MEMORY_SHMEM_LARGE_PTES);
+	ksft_finished();
+}

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * PID 1 of the test machine: runs the test programs one by one, looks after
+ * each whether it left anything behind, and reports all of it on ttyS1 as TAP.
+ *
+ * Kernel command line:
+ *   xpin.run=NAME,NAME...	which programs; without it those of the table
+ *   xpin.repeat=N		repetitions of the leak test
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "xpin_test.h"
+
+#define KMEMLEAK	"/sys/kernel/debug/kmemleak"
+#define THP		"/sys/kernel/mm/transparent_hugepage/"
+
+/* Seconds are generous: the debugging kernels run under an emulator. */
+static const struct program {
+	const char *name;
+	unsigned int seconds;
+	bool on_request;
+} programs[] = {
+	{ .name = "abi", .seconds = 120 },
+	{ .name = "refusal", .seconds = 300 },
+	{ .name = "foreign", .seconds = 120 },
+	{ .name = "owner", .seconds = 120 },
+	{ .name = "death", .seconds = 120 },
+	{ .name = "race", .seconds = 600 },
+	{ .name = "hammer", .seconds = 600 },
+	{ .name = "kernel_owner", .seconds = 600 },
+	{ .name = "leak", .seconds = 1200 },
+	{ .name = "demo", .seconds = 120, .on_request = true },
+	{ .name = NULL },
+};
+
+static noreturn void stop(void)
+{
+	fflush(stdout);
+	tcdrain(STDOUT_FILENO);
+	sync();
+	reboot(RB_POWER_OFF);
+	for (;;)
+		pause();
+}
+
+static noreturn void bail_out(const char *what, const char *object)
+{
+	printf("Bail out! %s %s: %s\n", what, object, strerror(errno));
+	stop();
+}
+
+static void mount_on(const char *type, const char *source, const char *path)
+{
+	mkdir(path, 0755);
+	if (mount(source, path, type, 0, NULL) && errno != EBUSY)
+		bail_out("mount", path);
+}
+
+static int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -1;
+	n = write(fd, text, strlen(text));
+	close(fd);
+	return n < 0 ? -1 : 0;
+}
+
+static void report_to(const char *path)
+{
+	int fd = open(path, O_RDWR | O_NOCTTY);
+	struct termios terminal;
+
+	if (fd < 0)
+		bail_out("open", path);
+	if (!tcgetattr(fd, &terminal)) {
+		cfmakeraw(&terminal);
+		tcsetattr(fd, TCSANOW, &terminal);
+	}
+	dup2(fd, STDOUT_FILENO);
+	close(fd);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+}
+
+static void load_module(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || syscall(SYS_finit_module, fd, "", 0))
+		bail_out("load", path);
+	close(fd);
+}
+
+static void copy(const char *from, const char *to)
+{
+	int in = open(from, O_RDONLY | O_CLOEXEC);
+	int out = open(to, O_WRONLY | O_CLOEXEC);
+	static char buffer[1 << 16];
+	ssize_t n;
+
+	if (in < 0 || out < 0)
+		bail_out("fill", to);
+	while ((n = read(in, buffer, sizeof(buffer))) > 0) {
+		if (write(out, buffer, n) != n)
+			bail_out("fill", to);
+	}
+	close(in);
+	close(out);
+}
+
+static void set_up(void)
+{
+	mount_on("devtmpfs", "dev", "/dev");
+	report_to("/dev/ttyS1");
+	mount_on("proc", "proc", "/proc");
+	mount_on("sysfs", "sys", "/sys");
+	mount_on("debugfs", "debug", "/sys/kernel/debug");
+	mount_on("tmpfs", "tmp", "/tmp");
+
+	/* The tests say which memory shall be large, and get it at once. */
+	if (write_file(THP "enabled", "madvise") ||
+	    write_file(THP "shmem_enabled", "advise") ||
+	    write_file(THP "defrag", "always"))
+		bail_out("set", THP);
+
+	copy("/ext4.img", "/dev/ram1");
+	mount_on("ext4", "/dev/ram1", "/mnt");
+
+	load_module("/xpin.ko");
+	load_module("/xpin_test_owner.ko");
+}
+
+/* The value of a word "name=value" of the kernel command line, or NULL. */
+static char *parameter(const char *name)
+{
+	static char line[4096];
+	size_t length = strlen(name);
+	int fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, line, sizeof(line) - 1);
+	char *word;
+
+	close(fd);
+	if (n < 0)
+		bail_out("read", "/proc/cmdline");
+	line[n] = '\0';
+	line[strcspn(line, "\n")] = '\0';
+	for (word = strtok(line, " "); word; word = strtok(NULL, " ")) {
+		if (!strncmp(word, name, length) && word[length] == '=')
+			return word + length + 1;
+	}
+	return NULL;
+}
+
+/* Returns the wait status; -1 if the program was stopped for its time. */
+static int run(const struct program *program)
+{
+	sigset_t child_ended;
+	struct timespec now;
+	time_t deadline;
+	int status = 0, last;
+	char path[64];
+	pid_t pid;
+
+	snprintf(path, sizeof(path), "/tests/%s", program->name);
+	sigemptyset(&child_ended);
+	sigaddset(&child_ended, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child_ended, NULL);
+
+	pid = fork();
+	if (pid < 0)
+		bail_out("fork for", program->name);
+	if (!pid) {
+		setpgid(0, 0);
+		sigprocmask(SIG_UNBLOCK, &child_ended, NULL);
+		execl(path, program->name, NULL);
+		_exit(127);
+	}
+	setpgid(pid, pid);
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	deadline = now.tv_sec + program->seconds;
+	while (waitpid(pid, &status, WNOHANG) != pid) {
+		struct timespec left = { deadline - now.tv_sec, 0 };
+
+		if (now.tv_sec >= deadline) {
+			kill(-pid, SIGKILL);
+			waitpid(pid, &status, 0);
+			status = -1;
+			break;
+		}
+		sigtimedwait(&child_ended, NULL, &left);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	}
+
+	/* What it started must be gone before anything is counted. */
+	kill(-pid, SIGKILL);
+	while (waitpid(-1, &last, 0) > 0)
+		;
+	return status;
+}
+
+/* True once it holds; what io_uring pinned goes only after its process. */
+static bool settles(bool (*holds)(long long), long long value)
+{
+	const struct timespec pause = { 0, 100000000 };
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		if (holds(value))
+			return true;
+		nanosleep(&pause, NULL);
+	}
+	return false;
+}
+
+static bool pins_are(long long value)
+{
+	return pins_held() == value;
+}
+
+static bool registry_holds(long long value)
+{
+	return xpin_stat("entries") == value && xpin_stat("owners") == value;
+}
+
+/* True if kmemleak found nothing. */
+static bool no_leak(void)
+{
+	const struct timespec pause = { 6, 0 };
+	char line[256];
+	bool clean = true;
+	FILE *file;
+
+	/* It does not look at what is younger than five seconds. */
+	nanosleep(&pause, NULL);
+	if (write_file(KMEMLEAK, "scan") || write_file(KMEMLEAK, "scan")) {
+		printf("# kmemleak can't scan: %s\n", strerror(errno));
+		return false;
+	}
+	file = fopen(KMEMLEAK, "re");
+	while (file && fgets(line, sizeof(line), file)) {
+		printf("# %s", line);
+		clean = false;
+	}
+	if (file)
+		fclose(file);
+	write_file(KMEMLEAK, "clear");
+	return clean;
+}
+
+static void result(bool ok, int number, const char *program, const char *what)
+{
+	printf("%s %d %s-after: %s\n", ok ? "ok" : "not ok", number, program,
+	       what);
+}
+
+static void run_and_look(const struct program *program)
+{
+	const char *name = program->name;
+	long long pins = pins_held();
+	int status;
+	bool ok;
+
+	printf("# program %s\n", name);
+	status = run(program);
+
+	printf("# program %s-after\n1..4\n", name);
+	if (status == -1)
+		printf("# stopped after %u seconds\n", program->seconds);
+	else if (status)
+		printf("# %s %d\n", WIFSIGNALED(status) ? "signal" : "exit",
+		       WIFSIGNALED(status) ? WTERMSIG(status) :
+		       WEXITSTATUS(status));
+	result(!status, 1, name, "it ended by itself and without an error");
+
+	ok = settles(pins_are, pins);
+	if (!ok)
+		printf("# %lld pins before, now %lld\n", pins, pins_held());
+	result(ok, 2, name, "as many pins as before");
+
+	ok = settles(registry_holds, 0);
+	if (!ok)
+		printf("# %lld entries, %lld owners\n", xpin_stat("entries"),
+		       xpin_stat("owners"));
+	result(ok, 3, name, "the registry is empty");
+
+	if (access(KMEMLEAK, F_OK))
+		printf("ok 4 # SKIP %s-after: no kmemleak in this kernel\n",
+		       name);
+	else
+		result(no_leak(), 4, name, "kmemleak finds nothing");
+}
+
+int main(void)
+{
+	const struct program *program;
+	char *names, *name, *repeat;
+
+	set_up();
+	repeat = parameter("xpin.repeat");
+	if (repeat)
+		setenv("XPIN_REPEAT", repeat, 1);
+
+	printf("TAP version 13\n");
+	names = parameter("xpin.run");
+	if (!names) {
+		for (program = programs; program->name; program++) {
+			if (!program->on_request)
+				run_and_look(program);
+		}
+	}
+	for (name = names ? strtok(names, ",") : NULL; name;
+	     name = strtok(NULL, ",")) {
+		for (program = programs; program->name; program++) {
+			if (!strcmp(program->name, name))
+				break;
+		}
+		if (!program->name) {
+			errno = ENOENT;
+			bail_out("run", name);
+		}
+		run_and_look(program);
+	}
+
+	printf("# end of tests\n");
+	stop();
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A thousand claims lose no more memory than one.
+ *
+ * What is counted is the pages that no one has: free ones, those that wait in a
+ * CPU's list to be allocated again, and the room in slabs. Before that, all
+ * caches are told to give back what they don't need: the page cache, and every
+ * slab cache, which also empties KASAN's quarantine and the CPUs' slabs; and then
+ * the count is taken until it stays. Without the room in slabs it would say by
+ * how many slabs a stray dentry holds on to, which changes by dozens of pages.
+ *
+ * A repetition that loses as little as a 64 byte object costs 16 pages in a
+ * thousand; one that loses a page costs a thousand. Others in the system may
+ * allocate or free some pages meanwhile, but not in most of several batches. So
+ * the loss of a thousand repetitions is the median of three batches, and must be
+ * below 8 pages.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kselftest.h"
+#include "xpin_test.h"
+
+#define BATCHES	3
+#define SLACK	8
+
+static const struct kind {
+	const char *name;
+	bool shmem;
+	bool large;
+} kinds[] = {
+	{ "anonymous page", false, false },
+	{ "THP", false, true },
+	{ "large memfd folio", true, true },
+};
+
+static void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	require(fd >= 0, path);
+	/* Some caches can't be shrunk. */
+	if (write(fd, text, strlen(text)) < 0)
+		ksft_print_msg("%s: %s\n", path, strerror(errno));
+	close(fd);
+}
+
+static void shrink_caches(void)
+{
+	DIR *dir = opendir("/sys/kernel/slab");
+	struct dirent *entry;
+	char path[512];
+
+	write_file("/proc/sys/vm/drop_caches", "3");
+	require(dir, "/sys/kernel/slab");
+	while ((entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink",
+			 entry->d_name);
+		write_file(path, "1");
+	}
+	closedir(dir);
+}
+
+/* Bytes in /proc/zoneinfo's "pages free N" and, per CPU, "count: N". */
+static long long free_bytes(void)
+{
+	FILE *file = fopen("/proc/zoneinfo", "re");
+	long long pages, sum = 0;
+	char line[256];
+
+	require(file, "/proc/zoneinfo");
+	sum_up_counters();
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, " pages free %lld", &pages) == 1 ||
+		    sscanf(line, " count: %lld", &pages) == 1)
+			sum += pages;
+	}
+	fclose(file);
+	require(sum, "the format of /proc/zoneinfo");
+	return sum * PAGE;
+}
+
+/* Bytes in slabs that no object in use takes. */
+static long long slab_room(void)
+{
+	FILE *file = fopen("/proc/slabinfo", "re");
+	long long used, size, pages, slabs, sum = 0;
+	char line[512];
+
+	require(file, "/proc/slabinfo");
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%*s %lld %*d %lld %*d %lld : tunables %*d %*d %*d : slabdata %*d %lld",
+			   &used, &size, &pages, &slabs) == 4)
+			sum += slabs * pages * PAGE - used * size;
+	}
+	fclose(file);
+	require(sum, "the format of /proc/slabinfo");
+	return sum;
+}
+
+static long long settled_pages(void)
+{
+	/* Longer than it takes RCU to free what waits for it. */
+	const struct timespec pause = { 0, 200000000 };
+	long long pages = -1, last;
+	int same = 0, i;
+
+	for (i = 0; i < 50 && same < 2; i++) {
+		shrink_caches();
+		nanosleep(&pause, NULL);
+		last = pages;
+		pages = (free_bytes() + slab_room()) / (long long)PAGE;
+		same = pages == last ? same + 1 : 0;
+	}
+	return pages;
+}
+
+/* Memory of its own for each repetition, or a lost reference loses nothing. */
+static void repeat(const struct kind *kind, unsigned char *area, int times)
+{
+	struct xpin_claim claim;
+	struct xpin_part part;
+	int fd, memfd = -1;
+
+	for (; times; times--) {
+		if (kind->shmem) {
+			memfd = memfd_create("leak", MFD_CLOEXEC);
+			require(memfd >= 0 && !ftruncate(memfd, LARGE),
+				"memfd");
+		}
+		require(mmap(area, LARGE, PROT_READ | PROT_WRITE, MAP_FIXED |
+			     (kind->shmem ? MAP_SHARED :
+			      MAP_PRIVATE | MAP_ANONYMOUS), memfd, 0) == area,
+			"mmap");
+		require(!madvise(area, LARGE, kind->large ? MADV_HUGEPAGE :
+				 MADV_NOHUGEPAGE), "madvise");
+		area[0] = 1;
+		require(in_large_folio(area) == kind->large,
+			"the kernel did not give folios of the kind wanted");
+
+		fd = xpin_open();
+		require(!xpin_claim(fd, area, PAGE, 0, &claim), "claim");
+		require(!xpin_part(fd, XPIN_IOC_SHARE, claim.claim_id, 0,
+				   XPIN_WHOLE, &part), "share");
+		require(!xpin_part(fd, XPIN_IOC_UNSHARE, claim.claim_id, 0,
+				   XPIN_WHOLE, &part), "unshare");
+		require(!xpin_release(fd, &claim), "release");
+		/* The close has a claim to release, too. */
+		require(!xpin_claim(fd, area, PAGE, 0, &claim), "claim");
+		close(fd);
+
+		munmap(area, LARGE);
+		if (kind->shmem)
+			close(memfd);
+	}
+}
+
+static int compare(const void *a, const void *b)
+{
+	long long left = *(const long long *)a, right = *(const long long *)b;
+
+	return (left > right) - (left < right);
+}
+
+static void leak(const struct kind *kind, unsigned char *area, int times)
+{
+	long long before, after, lost[BATCHES];
+	int i;
+
+	repeat(kind, area, 1);
+	before = settled_pages();
+	for (i = 0; i < BATCHES; i++) {
+		repeat(kind, area, times);
+		after = settled_pages();
+		lost[i] = before - after;
+		before = after;
+		ksft_print_msg("%s: %d repetitions lost %lld pages\n",
+			       kind->name, times, lost[i]);
+	}
+	qsort(lost, BATCHES, sizeof(lost[0]), compare);
+	check(lost[BATCHES / 2] < SLACK, "%s: %d repetitions lose no memory",
+	      kind->name, times);
+}
+
+int main(void)
+{
+	const char *times = getenv("XPIN_REPEAT");
+	unsigned char *area;
+	size_t i;
+
+	ksft_print_header();
+	ksft_set_plan(ARRAY_SIZE(kinds));
+	/* Somewhere in it 2 MiB are aligned. */
+	area = mmap(NULL, 2 * LARGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		    0);
+	require(area != MAP_FAILED, "mmap");
+	area += LARGE - (uintptr_t)area % LARGE;
+
+	for (i = 0; i < ARRAY_SIZE(kinds); i++)
+		leak(&kinds[i], area, times ? atoi(times) : 1000);
+	ksft_finished();
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Rule R2: while a folio is claimed nobody pins it, and its content stays. Each
+ * attack works before the claim and after it, or it would prove nothing.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kselftest.h"
+#include "xpin_test.h"
+
+static struct stranger stranger;
+static int owner;
+
+/* Where the claimed page is in the range that is attacked. */
+enum position { FIRST, LATER, POSITIONS };
+
+static const char * const position_names[] = { "first page", "later page" };
+
+static const char *outcome(struct attack_result result)
+{
+	static char text[128];
+
+	switch (result.outcome) {
+	case ATTACK_SUCCEEDED:
+		return "succeeded";
+	case ATTACK_SHORT:
+		snprintf(text, sizeof(text), "%zu bytes", result.bytes);
+		break;
+	case ATTACK_REFUSED:
+		snprintf(text, sizeof(text), "%s", strerror(result.error));
+		break;
+	case ATTACK_UNAVAILABLE:
+		snprintf(text, sizeof(text), "not tried: %s: %s", result.why,
+			 strerror(result.error));
+		break;
+	}
+	return text;
+}
+
+static bool is_zero(const unsigned char *bytes, size_t length)
+{
+	return !bytes[0] && !memcmp(bytes, bytes + 1, length - 1);
+}
+
+/* The attack with nobody's claim in the way: it must get at all bytes. */
+static bool works(const struct memory *memory, const struct attack *attack,
+		  unsigned char *addr, size_t length)
+{
+	struct attack_result result;
+	bool moved;
+
+	memory_fill(memory);
+	memset(stranger.buffer, 0xa5, length);
+	result = stranger_attack(&stranger, attack, memory, addr, length);
+	moved = !memcmp(addr, stranger.buffer, length) &&
+		memory_untouched(memory, addr, length) != attack->writes;
+	if (result.outcome == ATTACK_SUCCEEDED && moved)
+		return true;
+	ksft_print_msg("not claimed: %s, data %s\n", outcome(result),
+		       moved ? "moved" : "did not move");
+	return false;
+}
+
+static bool as_expected(struct attack_result result,
+			const struct attack *attack, enum position position)
+{
+	if (position == FIRST)
+		return result.outcome == ATTACK_REFUSED &&
+		       result.error == attack->first;
+	return result.outcome == attack->later &&
+	       (result.outcome != ATTACK_REFUSED ||
+		result.error == attack->later_error) &&
+	       (result.outcome != ATTACK_SHORT || result.bytes == PAGE);
+}
+
+/* The attack while @memory->wanted is claimed, @before bytes into the range. */
+static bool refused(const struct memory *memory, const struct attack *attack,
+		    enum position position, unsigned char *addr, size_t length)
+{
+	size_t before = memory->wanted - addr;
+	long long vetoes = xpin_stat("vetoes");
+	struct attack_result result;
+	bool ok = true;
+
+	memory_fill(memory);
+	memset(stranger.buffer, 0xa5, length);
+	result = stranger_attack(&stranger, attack, memory, addr, length);
+
+	if (!as_expected(result, attack, position)) {
+		ksft_print_msg("claimed: %s\n", outcome(result));
+		ok = false;
+	}
+	if (position == LATER && attack->later_unpinned) {
+		if (memcmp(addr, stranger.buffer, length)) {
+			ksft_print_msg("claimed: not all bytes were copied\n");
+			ok = false;
+		}
+	} else if (!memory_untouched(memory, memory->wanted, length - before)) {
+		ksft_print_msg("claimed: the content changed\n");
+		ok = false;
+	} else if (!attack->writes &&
+		   !is_zero(stranger.buffer + before, length - before)) {
+		ksft_print_msg("claimed: the content arrived\n");
+		ok = false;
+	}
+	/* Without a veto it failed, or pinned nothing, for another reason. */
+	if (xpin_stat("vetoes") <= vetoes) {
+		ksft_print_msg("claimed: no veto was counted\n");
+		ok = false;
+	}
+	if (xpin_page_state(owner, memory->wanted) != XPIN_PAGE_MINE) {
+		ksft_print_msg("claimed: no longer owned\n");
+		ok = false;
+	}
+	return ok;
+}
+
+static void attack_around_a_claim(const struct memory *memory,
+				  const struct attack *attack,
+				  enum position position)
+{
+	unsigned char *addr = memory->wanted - (position == LATER ? PAGE : 0);
+	size_t length = position == LATER ? 3 * PAGE : PAGE;
+	struct xpin_claim claim;
+	bool before, during, after;
+	int error;
+
+	before = works(memory, attack, addr, length);
+	error = xpin_claim(owner, memory->wanted, length - (position == LATER ?
+			   PAGE : 0), 0, &claim);
+	if (error)
+		ksft_print_msg("claim: %s\n", strerror(-error));
+	during = !error && refused(memory, attack, position, addr, length);
+	error = error ? error : xpin_release(owner, &claim);
+	after = works(memory, attack, addr, length);
+
+	check(before && during && !error && after &&
+	      xpin_all_pages(owner, addr, length, XPIN_PAGE_FREE),
+	      "%s, %s: %s%s", memory->name, position_names[position],
+	      attack->name, position == LATER && attack->later_unpinned ?
+	      " (the rest goes through the page cache)" : "");
+}
+
+int main(void)
+{
+	const struct attack *attack;
+	enum position position;
+	struct memory memory;
+	unsigned int count = 0;
+	int kind;
+
+	for (attack = attacks; attack->name; attack++)
+		count++;
+	ksft_print_header();
+	ksft_set_plan(MEMORY_KINDS * POSITIONS * count);
+	stranger_start(&stranger);
+	owner = xpin_open();
+
+	for (kind = 0; kind < MEMORY_KINDS; kind++) {
+		memory_create(&memory, kind);
+		for (position = 0; position < POSITIONS; position++) {
+			for (attack = attacks; attack->name; attack++)
+				attack_around_a_claim(&memory, attack,
+						      position);
+		}
+		memory_destroy(&memory);
+	}
+
+	close(owner);
+	stranger_stop(&stranger);
+	ksft_finished();
+}

@@ -1,0 +1,539 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/kernel-page-flags.h>
+
+#include "xpin_test.h"
+
+#define PAGES(length)	((length) / PAGE)
+
+void give_up(const char *file, int line, const char *what)
+{
+	printf("Bail out! %s:%d: %s (errno: %s)\n", file, line, what,
+	       strerror(errno));
+	fflush(stdout);
+	_exit(1);
+}
+
+int xpin_open(void)
+{
+	int fd = open("/dev/xpin", O_RDWR | O_CLOEXEC);
+
+	require(fd >= 0, "open /dev/xpin");
+	return fd;
+}
+
+static int ioctl_errno(int fd, unsigned long request, void *argument)
+{
+	return ioctl(fd, request, argument) ? -errno : 0;
+}
+
+int xpin_claim(int fd, void *addr, size_t length, __u64 timeout_ns,
+	       struct xpin_claim *claim)
+{
+	*claim = (struct xpin_claim){
+		.size = sizeof(*claim),
+		.addr = (uintptr_t)addr,
+		.length = length,
+		.timeout_ns = timeout_ns,
+	};
+	return ioctl_errno(fd, XPIN_IOC_CLAIM, claim);
+}
+
+int xpin_part(int fd, unsigned long request, __u64 claim_id, __u64 offset,
+	      __u64 length, struct xpin_part *part)
+{
+	*part = (struct xpin_part){
+		.size = sizeof(*part),
+		.claim_id = claim_id,
+		.offset = offset,
+		.length = length,
+	};
+	return ioctl_errno(fd, request, part);
+}
+
+int xpin_release(int fd, const struct xpin_claim *claim)
+{
+	struct xpin_part part;
+
+	return xpin_part(fd, XPIN_IOC_RELEASE, claim->claim_id, 0, XPIN_WHOLE,
+			 &part);
+}
+
+static int query(int fd, void *addr, size_t length, __u8 *states)
+{
+	struct xpin_query query = {
+		.size = sizeof(query),
+		.addr = (uintptr_t)addr,
+		.length = length,
+		.states = (uintptr_t)states,
+	};
+
+	return ioctl_errno(fd, XPIN_IOC_QUERY, &query);
+}
+
+int xpin_page_state(int fd, void *addr)
+{
+	__u8 state = 0;
+	int error = query(fd, addr, PAGE, &state);
+
+	return error ? error : state;
+}
+
+bool xpin_all_pages(int fd, void *addr, size_t length, int state)
+{
+	__u8 states[PAGES(MEMORY_LENGTH)];
+	size_t i;
+	int error;
+
+	error = query(fd, addr, length, states);
+	if (error) {
+		printf("# query: %s\n", strerror(-error));
+		return false;
+	}
+	for (i = 0; i < PAGES(length); i++) {
+		if (states[i] != state) {
+			printf("# page %zu is %s, not %s\n", i,
+			       state_name(states[i]), state_name(state));
+			return false;
+		}
+	}
+	return true;
+}
+
+void wait_for_state(int fd, void *addr, int state)
+{
+	time_t deadline = time(NULL) + 60;
+
+	while (xpin_page_state(fd, addr) != state) {
+		require(time(NULL) < deadline, state_name(state));
+		sched_yield();
+	}
+}
+
+const char *state_name(int state)
+{
+	static const char * const names[] = {
+		[XPIN_PAGE_NONE] = "none",
+		[XPIN_PAGE_FREE] = "free",
+		[XPIN_PAGE_PINNED] = "pinned",
+		[XPIN_PAGE_CLAIMING] = "being claimed",
+		[XPIN_PAGE_MINE] = "mine",
+		[XPIN_PAGE_MINE_SHARED] = "mine and shared",
+		[XPIN_PAGE_OTHERS] = "another's",
+	};
+
+	if (state < 0)
+		return strerror(-state);
+	return state <= XPIN_PAGE_OTHERS ? names[state] : "unknown";
+}
+
+long long named_value(const char *path, const char *name)
+{
+	long long value, found = -1;
+	FILE *file = fopen(path, "re");
+	char word[64];
+
+	require(file, path);
+	while (found < 0 && fscanf(file, "%63s %lld", word, &value) == 2) {
+		if (!strcmp(word, name))
+			found = value;
+	}
+	fclose(file);
+	require(found >= 0, name);
+	return found;
+}
+
+long long xpin_stat(const char *name)
+{
+	return named_value("/sys/kernel/debug/xpin/stats", name);
+}
+
+void sum_up_counters(void)
+{
+	int fd = open("/proc/sys/vm/stat_refresh", O_WRONLY | O_CLOEXEC);
+
+	require(fd >= 0 && write(fd, "1", 1) == 1, "stat_refresh");
+	close(fd);
+}
+
+long long pins_taken(void)
+{
+	sum_up_counters();
+	return named_value("/proc/vmstat", "nr_foll_pin_acquired");
+}
+
+long long pins_held(void)
+{
+	return pins_taken() -
+	       named_value("/proc/vmstat", "nr_foll_pin_released");
+}
+
+static const struct {
+	const char *name;
+	bool shmem;
+	bool large;
+	bool ptes;
+} kinds[MEMORY_KINDS] = {
+	[MEMORY_ANON_PAGE] = { "anonymous page", false, false, false },
+	[MEMORY_ANON_LARGE] = { "THP", false, true, false },
+	[MEMORY_ANON_LARGE_PTES] = { "THP mapped by PTEs", false, true, true },
+	[MEMORY_SHMEM_PAGE] = { "memfd page", true, false, false },
+	[MEMORY_SHMEM_LARGE] = { "large memfd folio", true, true, false },
+	[MEMORY_SHMEM_LARGE_PTES] = { "large memfd folio mapped by PTEs",
+				      true, true, true },
+};
+
+static __u64 entry_of(const char *path, __u64 index)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	__u64 entry;
+
+	require(fd >= 0, path);
+	require(pread(fd, &entry, sizeof(entry), index * sizeof(entry)) ==
+		sizeof(entry), path);
+	close(fd);
+	return entry;
+}
+
+bool in_large_folio(void *addr)
+{
+	__u64 pfn = entry_of("/proc/self/pagemap", (uintptr_t)addr / PAGE) &
+		       ((1ULL << 55) - 1);
+
+	require(pfn, "a page has no PFN");
+	return entry_of("/proc/kpageflags", pfn) >> KPF_THP & 1;
+}
+
+/*
+ * Maps @fd, or anonymous memory, so that its large folios get a PMD each; or so
+ * that they can't, because they lie across the 2 MiB boundaries.
+ */
+static void *map(int fd, bool large, bool ptes)
+{
+	int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+	size_t skew = fd >= 0 && ptes ? PAGE : 0;
+	unsigned char *area, *base;
+
+	area = mmap(NULL, MEMORY_LENGTH + 2 * LARGE, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	require(area != MAP_FAILED, "mmap");
+	base = area + LARGE - (uintptr_t)area % LARGE + skew;
+	require(mmap(base, MEMORY_LENGTH, PROT_READ | PROT_WRITE,
+		     flags | MAP_FIXED, fd, 0) == base, "mmap");
+	munmap(area, base - area);
+	munmap(base + MEMORY_LENGTH,
+	       area + 2 * LARGE - base);
+	require(!madvise(base, MEMORY_LENGTH,
+			 large ? MADV_HUGEPAGE : MADV_NOHUGEPAGE), "madvise");
+	return base;
+}
+
+static void populate(void *base)
+{
+	require(!madvise(base, MEMORY_LENGTH, MADV_POPULATE_WRITE), "populate");
+}
+
+void memory_create(struct memory *memory, enum memory_kind kind)
+{
+	*memory = (struct memory){
+		.kind = kind,
+		.name = kinds[kind].name,
+		.folio = kinds[kind].large ? LARGE : PAGE,
+		.fd = -1,
+	};
+	if (kinds[kind].shmem) {
+		memory->fd = memfd_create("memory", MFD_CLOEXEC);
+		require(memory->fd >= 0, "memfd_create");
+		require(!ftruncate(memory->fd, MEMORY_LENGTH), "ftruncate");
+	}
+	if (kinds[kind].shmem && kinds[kind].ptes) {
+		unsigned char *aligned = map(memory->fd, true, false);
+
+		/* Folios are made where a PMD could map them. */
+		populate(aligned);
+		munmap(aligned, MEMORY_LENGTH);
+	}
+
+	memory->base = map(memory->fd, kinds[kind].large, kinds[kind].ptes);
+	memory->wanted = memory->base + memory->folio;
+	memory_fill(memory);
+
+	if (!kinds[kind].shmem && kinds[kind].ptes) {
+		/* Two protections in one PMD: it becomes PTEs. */
+		require(!mprotect(memory->base, PAGE, PROT_READ) &&
+			!mprotect(memory->base, PAGE, PROT_READ | PROT_WRITE) &&
+			!mprotect(memory->wanted, PAGE, PROT_READ) &&
+			!mprotect(memory->wanted, PAGE, PROT_READ | PROT_WRITE),
+			"mprotect");
+	}
+
+	require(in_large_folio(memory->base) == kinds[kind].large &&
+		in_large_folio(memory->wanted) == kinds[kind].large,
+		"the kernel did not give folios of the kind wanted");
+}
+
+void memory_destroy(struct memory *memory)
+{
+	munmap(memory->base, MEMORY_LENGTH);
+	if (memory->fd >= 0)
+		close(memory->fd);
+}
+
+/* No two words of it are equal, and none is 0. */
+static __u64 content(const struct memory *memory, const __u64 *word)
+{
+	size_t offset = (const unsigned char *)word - memory->base;
+
+	return 0x5ec3e70000000000 | offset;
+}
+
+void memory_fill(const struct memory *memory)
+{
+	__u64 *word = (__u64 *)memory->base;
+	__u64 *end = (__u64 *)(memory->base + MEMORY_LENGTH);
+
+	for (; word < end; word++)
+		*word = content(memory, word);
+}
+
+bool memory_untouched(const struct memory *memory, const void *addr,
+		      size_t length)
+{
+	const __u64 *word = addr;
+	const __u64 *end = (const __u64 *)((const char *)addr + length);
+
+	for (; word < end; word++) {
+		if (*word != content(memory, word))
+			return false;
+	}
+	return true;
+}
+
+static struct io_uring pin_ring;
+
+int pin_hold(void *addr, size_t length)
+{
+	struct iovec memory = { addr, length };
+	int error;
+
+	require(!io_uring_queue_init(1, &pin_ring, 0), "io_uring");
+	error = io_uring_register_buffers(&pin_ring, &memory, 1);
+	if (error)
+		io_uring_queue_exit(&pin_ring);
+	return error;
+}
+
+void pin_drop(void)
+{
+	/* Closing the ring drops the pins at some later time; this waits. */
+	require(!io_uring_unregister_buffers(&pin_ring), "unregister buffers");
+	io_uring_queue_exit(&pin_ring);
+}
+
+struct stranger_request {
+	enum { STRANGER_ATTACK, STRANGER_HOLD, STRANGER_DROP } what;
+	const struct attack *attack;
+	pid_t owner;
+	int fd;
+	bool large;
+	bool ptes;
+	unsigned char *addr;
+	size_t offset;
+	size_t length;
+};
+
+static void read_all(int fd, void *data, size_t length)
+{
+	require(read(fd, data, length) == (ssize_t)length, "read from a pipe");
+}
+
+static void write_all(int fd, const void *data, size_t length)
+{
+	require(write(fd, data, length) == (ssize_t)length, "write to a pipe");
+}
+
+static struct attack_result attack_here(const struct attack *attack,
+					pid_t owner, void *remote, void *local,
+					size_t length, void *buffer)
+{
+	struct attack_target target = {
+		.pid = owner,
+		.remote = remote,
+		.local = local,
+		.length = length,
+		.block = BLOCK_DEVICE,
+		.file = EXT4_FILE,
+	};
+
+	return attack_run(attack, &target, buffer);
+}
+
+static unsigned char *map_others(const struct stranger_request *request)
+{
+	unsigned char *base;
+	char path[64];
+	int fd;
+
+	if (request->fd < 0)
+		return NULL;
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", request->owner,
+		 request->fd);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	require(fd >= 0, path);
+	base = map(fd, request->large, request->ptes);
+	close(fd);
+	/* GUP's fast path sees only what is in the page table. */
+	populate(base);
+	return base;
+}
+
+static struct attack_result stranger_serve(const struct stranger *stranger,
+					   const struct stranger_request *request)
+{
+	static unsigned char *held;
+	struct attack_result result = { .outcome = ATTACK_SUCCEEDED };
+	unsigned char *base;
+
+	if (request->what == STRANGER_DROP) {
+		pin_drop();
+		munmap(held, MEMORY_LENGTH);
+		return result;
+	}
+
+	base = map_others(request);
+	if (request->what == STRANGER_ATTACK) {
+		result = attack_here(request->attack, request->owner,
+				     request->addr,
+				     base ? base + request->offset : NULL,
+				     request->length, stranger->buffer);
+	} else {
+		result.error = -pin_hold(base + request->offset,
+					 request->length);
+		if (!result.error) {
+			held = base;
+			return result;
+		}
+	}
+	if (base)
+		munmap(base, MEMORY_LENGTH);
+	return result;
+}
+
+void stranger_start(struct stranger *stranger)
+{
+	int request[2], answer[2];
+	struct stranger_request todo;
+	struct attack_result result;
+
+	stranger->buffer = mmap(NULL, STRANGER_BUFFER, PROT_READ | PROT_WRITE,
+				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	require(stranger->buffer != MAP_FAILED, "mmap");
+	require(!pipe2(request, O_CLOEXEC) && !pipe2(answer, O_CLOEXEC), "pipe");
+	stranger->pid = fork();
+	require(stranger->pid >= 0, "fork");
+	if (stranger->pid) {
+		close(request[0]);
+		close(answer[1]);
+		stranger->request = request[1];
+		stranger->answer = answer[0];
+		return;
+	}
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	close(request[1]);
+	close(answer[0]);
+	while (read(request[0], &todo, sizeof(todo)) == sizeof(todo)) {
+		result = stranger_serve(stranger, &todo);
+		write_all(answer[1], &result, sizeof(result));
+	}
+	_exit(0);
+}
+
+void stranger_stop(struct stranger *stranger)
+{
+	close(stranger->request);
+	close(stranger->answer);
+	require(waitpid(stranger->pid, NULL, 0) == stranger->pid, "waitpid");
+	munmap(stranger->buffer, STRANGER_BUFFER);
+}
+
+static struct attack_result ask(struct stranger *stranger,
+				struct stranger_request request,
+				const struct memory *memory, void *addr,
+				size_t length)
+{
+	struct attack_result result;
+
+	request.owner = getpid();
+	if (memory) {
+		request.fd = memory->fd;
+		request.large = kinds[memory->kind].large;
+		request.ptes = kinds[memory->kind].ptes;
+		request.addr = addr;
+		request.offset = (unsigned char *)addr - memory->base;
+		request.length = length;
+	}
+	write_all(stranger->request, &request, sizeof(request));
+	read_all(stranger->answer, &result, sizeof(result));
+	return result;
+}
+
+struct attack_result stranger_attack(struct stranger *stranger,
+				     const struct attack *attack,
+				     const struct memory *memory, void *addr,
+				     size_t length)
+{
+	struct stranger_request request = {
+		.what = STRANGER_ATTACK,
+		.attack = attack,
+	};
+
+	if (memory->fd < 0 && !attack->remote)
+		return attack_here(attack, getpid(), addr, addr, length,
+				   stranger->buffer);
+	return ask(stranger, request, memory, addr, length);
+}
+
+bool stranger_reaches(struct stranger *stranger, const struct memory *memory,
+		      void *addr)
+{
+	const struct attack *attack = attack_find("process_vm_readv");
+	struct attack_result result;
+
+	result = stranger_attack(stranger, attack, memory, addr, PAGE);
+	if (result.outcome == ATTACK_SUCCEEDED)
+		return true;
+	require(result.outcome == ATTACK_REFUSED &&
+		result.error == attack->first,
+		"a stranger failed for a reason of its own");
+	return false;
+}
+
+int stranger_pin_hold(struct stranger *stranger, const struct memory *memory,
+		      void *addr, size_t length)
+{
+	struct stranger_request request = { .what = STRANGER_HOLD };
+
+	return -ask(stranger, request, memory, addr, length).error;
+}
+
+void stranger_pin_drop(struct stranger *stranger)
+{
+	struct stranger_request request = { .what = STRANGER_DROP };
+
+	ask(stranger, request, NULL, NULL, 0);
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the end-to-end tests share: the ioctls, memory of each kind, a stranger. */
+#ifndef XPIN_TEST_H
+#define XPIN_TEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdnoreturn.h>
+#include <sys/types.h>
+
+#include <linux/xpin.h>
+
+#include "../../tools/attack/attack.h"
+
+#define PAGE		4096UL
+#define LARGE		(2UL << 20)
+#define NSEC_PER_SEC	1000000000ULL
+
+#define BLOCK_DEVICE	"/dev/ram0"
+#define EXT4_FILE	"/mnt/attacked"
+
+/*
+ * One line of TAP. A test whose name says "refusal: ..." is found again in a
+ * log that holds all programs.
+ */
+#define check(condition, fmt, ...)					\
+	ksft_test_result(condition, "%s: " fmt "\n",			\
+			 program_invocation_short_name, ##__VA_ARGS__)
+
+/* Ends the program: what a test stands on is missing. */
+#define require(condition, what) do {					\
+	if (!(condition))						\
+		give_up(__FILE__, __LINE__, what);			\
+} while (0)
+
+noreturn void give_up(const char *file, int line, const char *what);
+
+/* The ioctls. All return 0 or -errno. */
+int xpin_open(void);
+int xpin_claim(int fd, void *addr, size_t length, __u64 timeout_ns,
+	       struct xpin_claim *claim);
+int xpin_part(int fd, unsigned long request, __u64 claim_id, __u64 offset,
+	      __u64 length, struct xpin_part *part);
+int xpin_release(int fd, const struct xpin_claim *claim);
+int xpin_page_state(int fd, void *addr);
+/* True if all pages of the range have the state. */
+bool xpin_all_pages(int fd, void *addr, size_t length, int state);
+/* Gives up after a minute. */
+void wait_for_state(int fd, void *addr, int state);
+const char *state_name(int state);
+
+/* A value of the module's debugfs file, or of a file with lines of that form. */
+long long xpin_stat(const char *name);
+long long named_value(const char *path, const char *name);
+/* The kernel's counters are per CPU, and otherwise summed up once in a while. */
+void sum_up_counters(void);
+/* Pins that anybody in the system has ever taken, and those still held. */
+long long pins_taken(void);
+long long pins_held(void);
+
+enum memory_kind {
+	MEMORY_ANON_PAGE,
+	MEMORY_ANON_LARGE,
+	MEMORY_ANON_LARGE_PTES,
+	MEMORY_SHMEM_PAGE,
+	MEMORY_SHMEM_LARGE,
+	MEMORY_SHMEM_LARGE_PTES,
+	MEMORY_KINDS,
+};
+
+/**
+ * struct memory - MEMORY_LENGTH bytes of one kind
+ * @kind: which
+ * @name: of the kind, for people
+ * @folio: bytes of one of its folios
+ * @fd: the memfd; -1 if anonymous
+ * @base: first byte, at the start of a folio
+ * @wanted: start of the second folio: the one that the tests claim
+ */
+struct memory {
+	enum memory_kind kind;
+	const char *name;
+	size_t folio;
+	int fd;
+	unsigned char *base;
+	unsigned char *wanted;
+};
+
+#define MEMORY_LENGTH	(2 * LARGE)
+
+/* Is the page at @addr part of a large folio? */
+bool in_large_folio(void *addr);
+
+void memory_create(struct memory *memory, enum memory_kind kind);
+void memory_destroy(struct memory *memory);
+/* Gives every page a content of its own. */
+void memory_fill(const struct memory *memory);
+/* True if @length bytes from @addr are as memory_fill() left them. */
+bool memory_untouched(const struct memory *memory, const void *addr,
+		      size_t length);
+
+/* One pin of this process at a time, by an io_uring registered buffer. */
+int pin_hold(void *addr, size_t length);
+void pin_drop(void);
+
+/**
+ * struct stranger - another process, started before the memory exists
+ * @pid: its id
+ * @request: pipe that it reads what to do from
+ * @answer: pipe that it writes what came of it to
+ * @buffer: STRANGER_BUFFER bytes that it shares with its parent
+ */
+struct stranger {
+	pid_t pid;
+	int request;
+	int answer;
+	unsigned char *buffer;
+};
+
+#define STRANGER_BUFFER	(16 * PAGE)
+
+void stranger_start(struct stranger *stranger);
+void stranger_stop(struct stranger *stranger);
+/*
+ * Attacks part of @memory: from the other process, except that anonymous memory
+ * can be pinned only by its own process unless the attack is a remote one.
+ */
+struct attack_result stranger_attack(struct stranger *stranger,
+				     const struct attack *attack,
+				     const struct memory *memory, void *addr,
+				     size_t length);
+/* True if process_vm_readv() of a page of @memory by the other process works. */
+bool stranger_reaches(struct stranger *stranger, const struct memory *memory,
+		      void *addr);
+/* pin_hold() and pin_drop() in the other process; @memory is not anonymous. */
+int stranger_pin_hold(struct stranger *stranger, const struct memory *memory,
+		      void *addr, size_t length);
+void stranger_pin_drop(struct stranger *stranger);
+
+#endif /* XPIN_TEST_H */
