@@ -73,6 +73,9 @@ static void owner_ends(const struct memory *memory, enum ending ending)
 	require(pid >= 0, "fork");
 	if (!pid)
 		live(memory, ending, ready[1], go[0]);
+	/* If it dies, the parent reads the end of a file and not for ever. */
+	close(ready[1]);
+	close(go[0]);
 
 	if (ending == KILLED_WAITING) {
 		wait_for_state(watcher, memory->wanted, XPIN_PAGE_CLAIMING);
@@ -104,8 +107,6 @@ static void owner_ends(const struct memory *memory, enum ending ending)
 	check(owned && ok, "%s: %s", memory->name, ending_names[ending]);
 
 	close(ready[0]);
-	close(ready[1]);
-	close(go[0]);
 	close(go[1]);
 }
 
@@ -145,6 +146,8 @@ static void inherited(const struct memory *memory)
 		require(read(go[0], &count, 1) == 1, "read from a pipe");
 		_exit(0);
 	}
+	close(ready[1]);
+	close(go[0]);
 
 	require(read(ready[0], &count, 1) == 1, "read from a pipe");
 	check(count == 5 &&
@@ -163,8 +166,6 @@ static void inherited(const struct memory *memory)
 	check(all_free(memory), "%s: the last close ends it", memory->name);
 
 	close(ready[0]);
-	close(ready[1]);
-	close(go[0]);
 	close(go[1]);
 }
 

@@ -3,7 +3,9 @@
  * Rule R6: a claim wins although others try to pin the memory all the time.
  * Eight threads pin 512 pages, the wanted one first, through GUP's fast path, in
  * a loop inside the kernel; two other processes pin the wanted page by system
- * calls. Before each claim all of them have had it pinned.
+ * calls. Before each claim all of them have had it pinned. Each thread is a
+ * process of its own: a page table lock or mmap_lock in common would make them
+ * wait for each other, without a pin, and hammer less.
  *
  * With folios of one page a GUP-fast that will be refused has the wanted page
  * pinned for as long as the other 511 take; with one folio mapped by 512 PTEs,
@@ -12,7 +14,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -43,12 +44,17 @@ static struct shared {
 
 static const struct memory *target;
 
-static void *hammer_thread(void *argument)
+static noreturn void hammer_thread(int number, atomic_long *pinned)
 {
 	int fd = open("/dev/xpin_test_owner", O_RDWR | O_CLOEXEC);
-	atomic_long *pinned = argument;
 	struct xpin_test_owner_call call;
+	cpu_set_t cpu;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* No CPU without a hammer, whatever the scheduler thinks. */
+	CPU_ZERO(&cpu);
+	CPU_SET(number % sysconf(_SC_NPROCESSORS_ONLN), &cpu);
+	require(!sched_setaffinity(0, sizeof(cpu), &cpu), "sched_setaffinity");
 	require(fd >= 0, "open /dev/xpin_test_owner");
 	while (!atomic_load(&shared->stop)) {
 		call = (struct xpin_test_owner_call){
@@ -63,8 +69,7 @@ static void *hammer_thread(void *argument)
 		}
 		atomic_fetch_add(pinned, call.answer);
 	}
-	close(fd);
-	return NULL;
+	_exit(0);
 }
 
 static noreturn void hammer_process(const char *name, pid_t owner,
@@ -149,8 +154,7 @@ static void hammer(enum memory_kind kind)
 		"process_vm_readv", "O_DIRECT write from it, disk",
 	};
 	long long vetoes = xpin_stat("vetoes");
-	pthread_t threads[THREADS];
-	pid_t pids[PROCESSES];
+	pid_t pids[HAMMERS];
 	struct memory memory;
 	pid_t self = getpid();
 	int fd, i, status;
@@ -159,23 +163,20 @@ static void hammer(enum memory_kind kind)
 	memory_create(&memory, kind);
 	target = &memory;
 	memset(shared, 0, sizeof(*shared));
-	for (i = 0; i < PROCESSES; i++) {
+	for (i = 0; i < HAMMERS; i++) {
 		pids[i] = fork();
 		require(pids[i] >= 0, "fork");
-		if (!pids[i])
-			hammer_process(names[i], self,
-				       &shared->pinned[THREADS + i]);
+		if (pids[i])
+			continue;
+		if (i < THREADS)
+			hammer_thread(i, &shared->pinned[i]);
+		hammer_process(names[i - THREADS], self, &shared->pinned[i]);
 	}
-	for (i = 0; i < THREADS; i++)
-		require(!pthread_create(&threads[i], NULL, hammer_thread,
-					&shared->pinned[i]), "pthread_create");
 
 	fd = xpin_open();
 	won = claim_in_rounds(fd);
 	atomic_store(&shared->stop, true);
-	for (i = 0; i < THREADS; i++)
-		pthread_join(threads[i], NULL);
-	for (i = 0; i < PROCESSES; i++)
+	for (i = 0; i < HAMMERS; i++)
 		require(waitpid(pids[i], &status, 0) == pids[i], "waitpid");
 
 	ksft_print_msg("%s: %lld vetoes, %ld CPUs\n", memory.name,

@@ -20,9 +20,13 @@
 #include "xpin_test.h"
 #include "module/xpin_test_owner.h"
 
-/* Pins to try: so many times so many without a system call in between. */
+/*
+ * Pins to try: so many times so many without a system call in between; and more,
+ * until the page table has changed so often at least.
+ */
 #define ROUNDS	400
 #define BATCH	50
+#define FLIPS	500
 
 static struct stranger stranger;
 static int watcher;
@@ -128,6 +132,48 @@ static void share(const struct memory *memory)
 	close(fd);
 }
 
+/* memfd_pin_folios(), which drivers call, is all or nothing. */
+static bool memfd_pins(int fd, const struct memory *memory, __u64 pages,
+		       __u64 folios)
+{
+	void *memfd = (void *)(long)memory->fd;
+	__u64 answer = 0;
+
+	return !call(fd, XPIN_TEST_OWNER_MEMFD, memfd, pages, &answer) &&
+	       answer == folios;
+}
+
+static bool memfd_refused(int fd, const struct memory *memory, __u64 pages)
+{
+	void *memfd = (void *)(long)memory->fd;
+	long long pins = pins_held();
+
+	return call(fd, XPIN_TEST_OWNER_MEMFD, memfd, pages, NULL) == -EBUSY &&
+	       pins_held() == pins;
+}
+
+static void memfd(const struct memory *memory)
+{
+	/* Asked for: the first folio and a page of the second, the wanted one. */
+	__u64 folio = memory->folio / PAGE;
+	int fd = test_owner_open();
+	struct xpin_claim claim;
+	bool before, first, later;
+
+	before = memfd_pins(fd, memory, folio + 1, 2);
+	require(!xpin_claim(watcher, memory->base, PAGE, 0, &claim), "claim");
+	first = memfd_refused(fd, memory, folio + 1);
+	require(!xpin_release(watcher, &claim), "release");
+	require(!xpin_claim(watcher, memory->wanted, PAGE, 0, &claim), "claim");
+	later = memfd_refused(fd, memory, folio + 1) &&
+		memfd_pins(fd, memory, folio, 1);
+	require(!xpin_release(watcher, &claim), "release");
+	check(before && first && later &&
+	      memfd_pins(fd, memory, folio + 1, 2),
+	      "%s: memfd_pin_folios() is refused", memory->name);
+	close(fd);
+}
+
 /* --- A page table that changes under GUP --- */
 
 static struct {
@@ -174,7 +220,8 @@ static void flipped(const struct memory *memory)
 	while (!atomic_load(&flip.count))
 		sched_yield();
 
-	for (round = 0; round < ROUNDS && !error && !pinned; round++)
+	for (round = 0; !error && !pinned &&
+	     (round < ROUNDS || atomic_load(&flip.count) < FLIPS / 2); round++)
 		error = call(gup, XPIN_TEST_OWNER_GUP, addr, pages, &pinned);
 	atomic_store(&flip.stop, true);
 	pthread_join(thread, NULL);
@@ -210,7 +257,7 @@ int main(void)
 	int kind;
 
 	ksft_print_header();
-	ksft_set_plan(MEMORY_KINDS * (2 * 2 + 3) + ARRAY_SIZE(shmem) * 4);
+	ksft_set_plan(MEMORY_KINDS * (2 * 2 + 3) + ARRAY_SIZE(shmem) * 5);
 	stranger_start(&stranger);
 	watcher = xpin_open();
 
@@ -225,6 +272,7 @@ int main(void)
 	for (i = 0; i < ARRAY_SIZE(shmem); i++) {
 		memory_create(&memory, shmem[i]);
 		share(&memory);
+		memfd(&memory);
 		memory_destroy(&memory);
 	}
 

@@ -98,8 +98,11 @@ static long long slab_room(void)
 
 	require(file, "/proc/slabinfo");
 	while (fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "%*s %lld %*d %lld %*d %lld : tunables %*d %*d %*d : slabdata %*d %lld",
-			   &used, &size, &pages, &slabs) == 4)
+		const char *data = strstr(line, " slabdata ");
+
+		if (data && sscanf(line, "%*s %lld %*d %lld %*d %lld", &used,
+				   &size, &pages) == 3 &&
+		    sscanf(data, " slabdata %*d %lld", &slabs) == 1)
 			sum += slabs * pages * PAGE - used * size;
 	}
 	fclose(file);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Own claims over the same folio: rule R2's exception, and its limits. */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "kselftest.h"
@@ -169,6 +171,35 @@ static void siblings(const struct memory *memory)
 	      "%s: two threads claim one folio at the same time", memory->name);
 }
 
+/* Rule R10: what takes no pin is none of a claim's business. */
+static void without_a_pin(const struct memory *memory)
+{
+	struct iovec page = { memory->wanted, PAGE };
+	int pipe_ends[2], mem, error;
+	static char copy[PAGE];
+	struct xpin_claim claim;
+	bool spliced, read_back;
+
+	require(!pipe(pipe_ends), "pipe");
+	mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+	require(mem >= 0, "/proc/self/mem");
+	error = xpin_claim(owner, memory->wanted, PAGE, 0, &claim);
+
+	/* Both use FOLL_GET. */
+	spliced = vmsplice(pipe_ends[1], &page, 1, 0) == (ssize_t)PAGE &&
+		  read(pipe_ends[0], copy, PAGE) == (ssize_t)PAGE &&
+		  !memcmp(copy, memory->wanted, PAGE);
+	read_back = pread(mem, copy, PAGE, (uintptr_t)memory->wanted) ==
+		    (ssize_t)PAGE && !memcmp(copy, memory->wanted, PAGE);
+	check(!error && spliced && read_back && owned(memory, memory->wanted) &&
+	      !xpin_release(owner, &claim) && is_free(memory, memory->wanted),
+	      "%s: FOLL_GET goes on", memory->name);
+
+	close(mem);
+	close(pipe_ends[0]);
+	close(pipe_ends[1]);
+}
+
 /* Ownership is of folios: an address that goes away takes nothing with it. */
 static void unmapped(enum memory_kind kind)
 {
@@ -198,7 +229,7 @@ int main(void)
 	int kind;
 
 	ksft_print_header();
-	ksft_set_plan(ARRAY_SIZE(large) * 5 + MEMORY_KINDS * 4 + 2);
+	ksft_set_plan(ARRAY_SIZE(large) * 5 + MEMORY_KINDS * 5 + 2);
 	stranger_start(&stranger);
 	owner = xpin_open();
 	other = xpin_open();
@@ -214,6 +245,7 @@ int main(void)
 		memory_create(&memory, kind);
 		overlapping(&memory);
 		another_owner(&memory);
+		without_a_pin(&memory);
 		memory_destroy(&memory);
 	}
 	unmapped(MEMORY_SHMEM_PAGE);

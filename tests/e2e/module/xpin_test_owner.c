@@ -4,7 +4,9 @@
  * the memory of whoever opens /dev/xpin_test_owner and, unlike /dev/xpin, may
  * unpin it by a plain unpin_user_page().
  */
+#include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/memfd.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -78,6 +80,35 @@ static int test_owner_gup(struct xpin_test_owner_call *call)
 	return ret;
 }
 
+static int test_owner_memfd(struct xpin_test_owner_call *call)
+{
+	struct folio **folios;
+	struct file *memfd;
+	pgoff_t offset;
+	long ret;
+
+	if (!call->pages || call->pages > XPIN_TEST_OWNER_PAGES)
+		return -EINVAL;
+	memfd = fget(call->addr);
+	if (!memfd)
+		return -EBADF;
+	ret = -ENOMEM;
+	folios = kcalloc(call->pages, sizeof(*folios), GFP_KERNEL);
+	if (!folios)
+		goto put;
+	ret = memfd_pin_folios(memfd, 0, call->pages * PAGE_SIZE - 1, folios,
+			       call->pages, &offset);
+	if (ret > 0) {
+		unpin_folios(folios, ret);
+		call->answer = ret;
+		ret = 0;
+	}
+	kfree(folios);
+put:
+	fput(memfd);
+	return ret;
+}
+
 static unsigned long test_owner_owned(struct test_owner *test,
 				      struct page **pages, unsigned long nr)
 {
@@ -144,6 +175,8 @@ static long test_owner_ioctl(struct file *file, unsigned int cmd,
 	if (cmd == XPIN_TEST_OWNER_GUP) {
 		/* Without the lock: threads race here. */
 		ret = test_owner_gup(&call);
+	} else if (cmd == XPIN_TEST_OWNER_MEMFD) {
+		ret = test_owner_memfd(&call);
 	} else {
 		mutex_lock(&test->lock);
 		if (cmd == XPIN_TEST_OWNER_PIN)

@@ -11,14 +11,15 @@
 
 /**
  * struct xpin_test_owner_call - what to do, and what came of it
- * @addr: PIN and GUP: first byte, page aligned
- * @pages: PIN and GUP: how many. The others work on the last @pages that were
+ * @addr: PIN and GUP: first byte, page aligned; MEMFD: the file descriptor
+ * @pages: PIN, GUP and MEMFD: how many. The others work on the last @pages that were
  *	pinned: they are unpinned, shared or unshared.
  * @timeout_ns: PIN and UNSHARE: how long to wait
  * @repeat: GUP: how often to try
  * @answer: out: PIN and UNSHARE: the index that was busy, or ~0; SHARE: how many
  *	pages are still refused; OWNED: how many of the pages this file owns; GUP:
- *	how many times any page was pinned and not -EBUSY returned
+ *	how many times any page was pinned and not -EBUSY returned; MEMFD: how many
+ *	folios were pinned
  */
 struct xpin_test_owner_call {
 	__aligned_u64 addr;
@@ -41,5 +42,7 @@ struct xpin_test_owner_call {
 #define XPIN_TEST_OWNER_GUP		_IOWR('x', 6, struct xpin_test_owner_call)
 /* UNPIN of pages that are shared. */
 #define XPIN_TEST_OWNER_UNPIN_SHARED	_IOWR('x', 7, struct xpin_test_owner_call)
+/* memfd_pin_folios() of a memfd's first pages, by nobody either, and unpin. */
+#define XPIN_TEST_OWNER_MEMFD		_IOWR('x', 8, struct xpin_test_owner_call)
 
 #endif /* XPIN_TEST_OWNER_H */
