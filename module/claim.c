@@ -812,7 +812,8 @@ EXPORT_SYMBOL_GPL(xpin_share_pages);
  *
  * Context: as xpin_unpin_pages().
  * Return: 0; -EBUSY while somebody else pins a folio; -EINTR and
- * -ERESTARTNOINTR as xpin_pin_user_pages(); -ENOMEM; -ENOENT for a folio that the owner has no pins on.
+ * -ERESTARTNOINTR as xpin_pin_user_pages(); -ENOMEM; -ENOENT for a folio that
+ * the owner has no pins on.
  */
 int xpin_unshare_pages(struct xpin_owner *owner, struct page **pages,
 		       unsigned long nr_pages, u64 *timeout_ns,

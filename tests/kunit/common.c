@@ -85,7 +85,7 @@ void expect_free(struct kunit *test, unsigned long addr)
 
 	KUNIT_EXPECT_EQ(test, 1, folio_pins(page_folio(page)));
 	KUNIT_EXPECT_FALSE(test, entry_of(page, &entry));
-	KUNIT_EXPECT_FALSE(test, registry_filter(page_to_pfn(page)));
+	KUNIT_EXPECT_FALSE(test, filter_has(page));
 	unpin_user_page(page);
 }
 
@@ -99,6 +99,16 @@ long pins_outstanding(void)
 bool entry_of(struct page *page, struct xpin_entry *entry)
 {
 	return registry_lookup(folio_pfn(page_folio(page)), entry);
+}
+
+bool filter_has(struct page *page)
+{
+	bool ret;
+
+	rcu_read_lock();
+	ret = registry_filter(folio_pfn(page_folio(page)));
+	rcu_read_unlock();
+	return ret;
 }
 
 /* The last release was a while ago: false when it is not even now. */

@@ -21,6 +21,7 @@ void expect_free(struct kunit *test, unsigned long addr);
 
 long pins_outstanding(void);
 bool entry_of(struct page *page, struct xpin_entry *entry);
+bool filter_has(struct page *page);
 bool wait_disarmed(void);
 
 /**

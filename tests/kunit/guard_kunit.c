@@ -13,6 +13,34 @@ struct fixture {
 	struct page *pages[NR];
 };
 
+/* As the notifier calls the guard. */
+static unsigned int ask_pin(struct page **pages, unsigned int nr)
+{
+	unsigned int ret;
+
+	rcu_read_lock();
+	ret = guard_pin(pages, nr);
+	rcu_read_unlock();
+	return ret;
+}
+
+static bool ask_peek(struct page *page)
+{
+	bool ret;
+
+	rcu_read_lock();
+	ret = guard_peek(page);
+	rcu_read_unlock();
+	return ret;
+}
+
+static void tell_unpin(struct folio *folio, unsigned int refs)
+{
+	rcu_read_lock();
+	guard_unpin(folio, refs);
+	rcu_read_unlock();
+}
+
 /* Page 2 of 4 is owned. */
 static int guard_test_init(struct kunit *test)
 {
@@ -48,12 +76,12 @@ static void strangers_stop_at_the_owned_page(struct kunit *test)
 	struct fixture *f = test->priv;
 	unsigned long vetoes = guard_vetoes();
 
-	KUNIT_EXPECT_EQ(test, 2, guard_pin(f->pages, NR));
+	KUNIT_EXPECT_EQ(test, 2, ask_pin(f->pages, NR));
 	KUNIT_EXPECT_EQ(test, vetoes + 1, guard_vetoes());
-	KUNIT_EXPECT_EQ(test, 0, guard_pin(&f->pages[2], 1));
-	KUNIT_EXPECT_EQ(test, 1, guard_pin(&f->pages[3], 1));
-	KUNIT_EXPECT_FALSE(test, guard_peek(f->pages[2]));
-	KUNIT_EXPECT_TRUE(test, guard_peek(f->pages[1]));
+	KUNIT_EXPECT_EQ(test, 0, ask_pin(&f->pages[2], 1));
+	KUNIT_EXPECT_EQ(test, 1, ask_pin(&f->pages[3], 1));
+	KUNIT_EXPECT_FALSE(test, ask_peek(f->pages[2]));
+	KUNIT_EXPECT_TRUE(test, ask_peek(f->pages[1]));
 }
 
 static void shared_pages_let_strangers_in(struct kunit *test)
@@ -61,8 +89,8 @@ static void shared_pages_let_strangers_in(struct kunit *test)
 	struct fixture *f = test->priv;
 
 	KUNIT_EXPECT_EQ(test, 0, xpin_share_pages(f->owner, &f->pages[2], 1));
-	KUNIT_EXPECT_EQ(test, NR, guard_pin(f->pages, NR));
-	KUNIT_EXPECT_TRUE(test, guard_peek(f->pages[2]));
+	KUNIT_EXPECT_EQ(test, NR, ask_pin(f->pages, NR));
+	KUNIT_EXPECT_TRUE(test, ask_peek(f->pages[2]));
 	xpin_unpin_shared_pages(f->owner, &f->pages[2], 1);
 }
 
@@ -74,11 +102,11 @@ static void only_the_owner_may_add_pins(struct kunit *test)
 	struct registry_owner other = { .id = me.id + 1 };
 
 	registry_call_begin(&other);
-	KUNIT_EXPECT_EQ(test, 2, guard_pin(f->pages, NR));
+	KUNIT_EXPECT_EQ(test, 2, ask_pin(f->pages, NR));
 	registry_call_end();
 	registry_call_begin(&me);
-	KUNIT_EXPECT_EQ(test, NR, guard_pin(f->pages, NR));
-	KUNIT_EXPECT_TRUE(test, guard_peek(f->pages[2]));
+	KUNIT_EXPECT_EQ(test, NR, ask_pin(f->pages, NR));
+	KUNIT_EXPECT_TRUE(test, ask_peek(f->pages[2]));
 	registry_call_end();
 }
 
@@ -93,7 +121,7 @@ static void ask(struct timer_list *timer)
 {
 	struct asker *asker = from_timer(asker, timer, timer);
 
-	asker->answer = guard_pin(&asker->page, 1);
+	asker->answer = ask_pin(&asker->page, 1);
 	/* The answer first. Pairs with the loop that waits for it. */
 	smp_store_release(&asker->asked, true);
 }
@@ -125,13 +153,13 @@ static void plain_unpin_ends_ownership(struct kunit *test)
 	struct xpin_entry entry;
 
 	registry_call_begin(&me);
-	guard_unpin(page_folio(f->pages[2]), 1);
+	tell_unpin(page_folio(f->pages[2]), 1);
 	registry_call_end();
 	KUNIT_ASSERT_TRUE(test, entry_of(f->pages[2], &entry));
 	KUNIT_EXPECT_EQ(test, 1, entry.pins);
 
 	/* Not owned: nothing to count. */
-	guard_unpin(page_folio(f->pages[1]), 1);
+	tell_unpin(page_folio(f->pages[1]), 1);
 
 	unpin_user_page(f->pages[2]);
 	KUNIT_EXPECT_FALSE(test, entry_of(f->pages[2], &entry));

@@ -43,15 +43,13 @@ static int registry_test_init(struct kunit *test)
 static void registry_test_exit(struct kunit *test)
 {
 	struct fixture *f = test->priv;
-	unsigned long pfn;
 	int i;
 
 	KUNIT_EXPECT_EQ(test, 0, atomic_long_read(&f->a.entries));
 	KUNIT_EXPECT_EQ(test, 0, atomic_long_read(&f->a.pages));
 	KUNIT_EXPECT_EQ(test, 0, atomic_long_read(&f->b.entries));
 	for (i = 0; i < NR; i++) {
-		pfn = folio_pfn(f->folios[i].folio);
-		KUNIT_EXPECT_FALSE(test, registry_filter(pfn));
+		KUNIT_EXPECT_FALSE(test, filter_has(&f->folios[i].folio->page));
 		folio_put_refs(f->folios[i].folio, 1 + GUP_PIN_COUNTING_BIAS);
 	}
 	registry_owner_remove(&f->a);
@@ -79,7 +77,7 @@ static void expect_entry(struct kunit *test, struct folio_pins *folio,
 {
 	struct xpin_entry entry = {};
 
-	KUNIT_EXPECT_TRUE(test, registry_filter(folio_pfn(folio->folio)));
+	KUNIT_EXPECT_TRUE(test, filter_has(&folio->folio->page));
 	KUNIT_ASSERT_TRUE(test, registry_lookup(folio_pfn(folio->folio),
 						&entry));
 	KUNIT_EXPECT_EQ(test, owner->id, entry.owner);

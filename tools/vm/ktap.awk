@@ -102,7 +102,7 @@ FILENAME != ARGV[1] && FNR != NR { next }
 /^ *Bail out!/ { problem($0) }
 
 # What the tests have to say, without the headings.
-/^ *# / && !/^ *# (program |end of tests|module:|Totals:|.*: pass:)/ { print }
+/^ *# / && !/^ *# (program |end of tests|module:|Totals:|.*: pass:|[^ ]*\.speed:)/ { print }
 
 END {
 	close_block(0)
