@@ -207,7 +207,8 @@ static void flipped(const struct memory *memory)
 			      memory->base;
 	__u64 count = 0, pinned = 0;
 	pthread_t thread;
-	long round;
+	long round, rounds = repetitions(ROUNDS);
+	long flips = repetitions(FLIPS);
 	bool ok;
 
 	require(!call(fd, XPIN_TEST_OWNER_PIN, addr, pages, NULL), "pin");
@@ -221,7 +222,7 @@ static void flipped(const struct memory *memory)
 		sched_yield();
 
 	for (round = 0; !error && !pinned &&
-	     (round < ROUNDS || atomic_load(&flip.count) < FLIPS / 2); round++)
+	     (round < rounds || atomic_load(&flip.count) < flips / 2); round++)
 		error = call(gup, XPIN_TEST_OWNER_GUP, addr, pages, &pinned);
 	atomic_store(&flip.stop, true);
 	pthread_join(thread, NULL);

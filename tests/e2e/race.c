@@ -80,13 +80,13 @@ static void play(int me, const struct memory *memory)
 	unsigned int random = 1 + me;
 	int fd = xpin_open(), count = 0;
 	cpu_set_t cpus;
-	int round;
+	long round, rounds = repetitions(ROUNDS);
 
 	CPU_ZERO(&cpus);
 	CPU_SET(me, &cpus);
 	require(!sched_setaffinity(0, sizeof(cpus), &cpus), "two CPUs");
 
-	for (round = 0; round < ROUNDS; round++) {
+	for (round = 0; round < rounds; round++) {
 		int which = round % (ARRAY_SIZE(ranges) + 1);
 		bool one_folio = memory->folio > PAGE;
 		struct xpin_claim claim;

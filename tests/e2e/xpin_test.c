@@ -197,6 +197,13 @@ static const struct {
 				      true, true, true },
 };
 
+long repetitions(long normal)
+{
+	const char *times = getenv("XPIN_REPEAT");
+
+	return times ? normal * atol(times) / 1000 : normal;
+}
+
 static __u64 entry_of(const char *path, __u64 index)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -89,6 +89,12 @@ struct memory {
 
 #define MEMORY_LENGTH	(2 * LARGE)
 
+/*
+ * How often to do what is done @normal times on a plain kernel: xpin.repeat= on
+ * the kernel's command line says how often for a thousand.
+ */
+long repetitions(long normal);
+
 /* Is the page at @addr part of a large folio? */
 bool in_large_folio(void *addr);
 
