@@ -294,22 +294,21 @@ static void charge_wait(u64 *wait_ns, ktime_t begin)
 	*wait_ns -= min(*wait_ns, passed);
 }
 
-/* Sleep for at most a millisecond, which counts. */
-static int drain_sleep(u64 *wait_ns)
+/* Sleep for at most a millisecond, if there is time left and no signal. */
+static int drain_sleep(u64 wait_ns)
 {
-	ktime_t begin = ktime_get(), timeout;
+	ktime_t timeout;
 
-	if (!*wait_ns)
+	if (!wait_ns)
 		return -EBUSY;
 	/* Task work, of io_uring for one, is done on the way to user mode. */
 	if (signal_pending(current))
 		return task_sigpending(current) ? -EINTR : -ERESTARTNOINTR;
 
-	timeout = ns_to_ktime(min_t(u64, *wait_ns, DRAIN_SLEEP_NS));
+	timeout = ns_to_ktime(min_t(u64, wait_ns, DRAIN_SLEEP_NS));
 	set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
 	schedule_hrtimeout_range(&timeout, DRAIN_SLEEP_NS / 10,
 				 HRTIMER_MODE_REL);
-	charge_wait(wait_ns, begin);
 	return 0;
 }
 
@@ -319,16 +318,19 @@ static int drain(const struct xpin_owner *owner,
 		 u64 *wait_ns, unsigned int *at)
 {
 	unsigned int burst;
+	ktime_t begin;
 	int ret;
 
 	backend_drain_begin();
 	do {
+		begin = ktime_get();
 		for (burst = 0; burst < DRAIN_BURST && *at < nr; burst++) {
 			cpu_relax();
 			*at += registry_promote(&owner->registry, folios + *at,
 						nr - *at);
 		}
-		ret = *at < nr ? drain_sleep(wait_ns) : 0;
+		ret = *at < nr ? drain_sleep(*wait_ns) : 0;
+		charge_wait(wait_ns, begin);
 	} while (!ret && *at < nr);
 	backend_drain_end();
 	return ret;
@@ -520,20 +522,19 @@ static int pin_chunk_wait(struct xpin_owner *owner, unsigned long start,
 			  u64 *wait_ns, unsigned long *busy)
 {
 	unsigned int unseen = 0;
+	ktime_t begin;
 	int ret, slept;
 
 	ret = pin_chunk(owner, start, nr_pages, pages, busy);
 	while (ret == -ENOMEM) {
-		ktime_t begin;
-
+		begin = ktime_get();
 		*busy = first_pinned(start, nr_pages);
 		if (*busy == ULONG_MAX && ++unseen > PIN_TRIES)
 			break;
-		slept = drain_sleep(wait_ns);
+		slept = drain_sleep(*wait_ns);
 		if (slept)
 			return slept == -EBUSY && *busy == ULONG_MAX ? ret :
 								       slept;
-		begin = ktime_get();
 		ret = pin_chunk(owner, start, nr_pages, pages, busy);
 		charge_wait(wait_ns, begin);
 	}
