@@ -3,7 +3,6 @@
  * A claim's life: pin, gather folios, publish, drain, share, unshare, release.
  * The protocol is explained at the top of registry.c.
  */
-#include <linux/capability.h>
 #include <linux/export.h>
 #include <linux/hrtimer.h>
 #include <linux/ktime.h>

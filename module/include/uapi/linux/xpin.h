@@ -22,7 +22,8 @@
  * errno has one meaning for all of them:
  *
  *  - ENOTTY: there is no such ioctl.
- *  - E2BIG: the structure has a non-zero byte that this kernel does not know.
+ *  - E2BIG: the structure has a non-zero byte that this kernel does not know, or
+ *    is larger than a page.
  *  - EINVAL: a value is out of range, or an address or length is no multiple
  *    of the page size, or a flag is unknown.
  *  - EFAULT: the structure, or memory to be claimed, can't be reached.
