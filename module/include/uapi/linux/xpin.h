@@ -26,7 +26,8 @@
  *    is larger than a page.
  *  - EINVAL: a value is out of range, or an address or length is no multiple
  *    of the page size, or a flag is unknown.
- *  - EFAULT: the structure, or memory to be claimed, can't be reached.
+ *  - EFAULT: the structure, or memory to be claimed, can't be reached, or is not
+ *    there.
  *  - EBUSY: somebody else pins or owns the memory; busy_addr says where.
  *  - ENOMEM: RLIMIT_MEMLOCK, or out of memory.
  *  - EOPNOTSUPP: this kind of memory can't be owned.
@@ -34,6 +35,7 @@
  *  - EIO: the caller's memory is not that of the process which opened the file.
  *  - ENOENT: this owner has no such claim, or no such part of it.
  *  - EOVERFLOW: too many pins of one folio by this owner.
+ *  - EBADF, EPERM: a file that may not be written; XPIN_IOC_CLAIM_MEMFD only.
  *  - EHWPOISON, EREMOTEIO: the memory failed, or belongs to a PCI device.
  */
 
@@ -104,6 +106,43 @@ struct xpin_claim {
 #define XPIN_IOC_CLAIM		_IO(XPIN_TYPE, 0x01)
 
 /**
+ * struct xpin_claim_memfd - ioctl(XPIN_IOC_CLAIM_MEMFD): own a memfd's folios
+ * @size: sizeof(struct xpin_claim_memfd)
+ * @flags: Must be 0
+ * @fd: A memfd, or another file of tmpfs or hugetlbfs, that is open for writing
+ * @reserved: Must be 0
+ * @offset: First byte of the range in the file, a multiple of the page size
+ * @length: Bytes, a multiple of the page size, not 0
+ * @timeout_ns: As in struct xpin_claim
+ * @claim_id: out: as in struct xpin_claim
+ * @pages: out: as in struct xpin_claim
+ * @folios: out: as in struct xpin_claim
+ * @busy_offset: out: with EBUSY the lowest offset in the file, of the 2 MiB part
+ *	being worked on, that is pinned or owned by somebody else, otherwise
+ *	XPIN_NO_ADDR
+ *
+ * As XPIN_IOC_CLAIM, without a mapping. EBADF when the file is not open for
+ * writing, EPERM when it is sealed against it, EOPNOTSUPP when it is no file of
+ * tmpfs or hugetlbfs, EINVAL when the range is not inside the file's size, EFAULT
+ * when there is a hole in it: holes are not filled.
+ */
+struct xpin_claim_memfd {
+	__u32 size;
+	__u32 flags;
+	__s32 fd;
+	__u32 reserved;
+	__aligned_u64 offset;
+	__aligned_u64 length;
+	__aligned_u64 timeout_ns;
+	__aligned_u64 claim_id;
+	__aligned_u64 pages;
+	__aligned_u64 folios;
+	__aligned_u64 busy_offset;
+};
+
+#define XPIN_IOC_CLAIM_MEMFD	_IO(XPIN_TYPE, 0x06)
+
+/**
  * struct xpin_part - ioctl(XPIN_IOC_RELEASE, _SHARE, _UNSHARE): part of a claim
  * @size: sizeof(struct xpin_part)
  * @flags: Must be 0
@@ -114,7 +153,8 @@ struct xpin_claim {
  * @timeout_ns: XPIN_IOC_UNSHARE only, as in struct xpin_claim; otherwise 0
  * @refused: out: pages of the part that strangers still can't pin, because
  *	the same owner holds another part of their folio exclusively
- * @busy_addr: out: XPIN_IOC_UNSHARE only, as in struct xpin_claim
+ * @busy_addr: out: XPIN_IOC_UNSHARE only, as in struct xpin_claim; an offset in
+ *	the file if the claim was made by XPIN_IOC_CLAIM_MEMFD
  *
  * XPIN_IOC_RELEASE ends ownership of the part and drops its pins. When the last
  * part of a claim is released, the claim is gone.
