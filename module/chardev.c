@@ -4,6 +4,7 @@
  * the answer. An open file is one owner.
  */
 #include <linux/bitmap.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/kref.h>
 #include <linux/miscdevice.h>
@@ -20,6 +21,7 @@
 #include "backend.h"
 #include "chardev.h"
 #include "claim.h"
+#include "pin.h"
 
 /* Pages that calls which must not fail work on, on their stack. */
 #define PAGES_BATCH	64
@@ -43,7 +45,8 @@ struct run {
  * struct claim - what one XPIN_IOC_CLAIM took
  * @ref: the table of claims, and each ioctl at work on it
  * @flags: CLAIM_LOCKED guards the bitmaps and @left; see lock_claim()
- * @addr: where its memory was when it was claimed
+ * @addr: where its memory was when it was claimed, in a process or a memfd
+ * @of_memfd: which of them
  * @nr_pages: pages in it
  * @left: pages not released yet
  * @shared: bitmap, which pages are shared
@@ -55,6 +58,7 @@ struct claim {
 	struct kref ref;
 	unsigned long flags;
 	unsigned long addr;
+	bool of_memfd;
 	unsigned long nr_pages;
 	unsigned long left;
 	unsigned long *shared;
@@ -369,35 +373,28 @@ static unsigned long range_pages(u64 addr, u64 length)
 	return length / PAGE_SIZE;
 }
 
-static int ioctl_claim(struct xpin_file *file, void *arg)
+/* Claim @nr_pages pages of the caller's memory, or of @memfd. */
+static int do_claim(struct xpin_file *file, struct file *memfd,
+		    unsigned long nr_pages, struct xpin_claim *req)
 {
-	struct xpin_claim *req = arg;
-	unsigned long nr_pages = range_pages(req->addr, req->length);
-	u64 timeout_ns = req->timeout_ns;
 	struct claim *claim = NULL;
+	u64 timeout_ns = req->timeout_ns;
 	unsigned long busy;
 	struct page **pages;
 	u32 id;
 	int ret;
 
-	req->claim_id = 0;
-	req->pages = 0;
-	req->folios = 0;
-	req->busy_addr = XPIN_NO_ADDR;
-	if (!nr_pages)
-		return -EINVAL;
-	/* Before anything as large as the length is allocated. */
-	if (!access_ok((void __user *)req->addr, req->length) ||
-	    nr_pages > READ_ONCE(current->mm->total_vm))
-		return -EFAULT;
-
 	pages = kvmalloc_array(nr_pages, sizeof(*pages),
 			       GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!pages)
 		return -ENOMEM;
+	if (memfd)
+		ret = xpin_pin_memfd(file->owner, memfd, req->addr, nr_pages,
+				     pages, &timeout_ns, &busy);
+	else
+		ret = xpin_pin_user_pages(file->owner, req->addr, nr_pages,
+					  pages, &timeout_ns, &busy);
 	/* Restarted after task work, it waits for the rest of the time. */
-	ret = xpin_pin_user_pages(file->owner, req->addr, nr_pages, pages,
-				  &timeout_ns, &busy);
 	req->timeout_ns = timeout_ns;
 	if (ret) {
 		if (busy != ULONG_MAX)
@@ -410,6 +407,7 @@ static int ioctl_claim(struct xpin_file *file, void *arg)
 	if (!claim)
 		goto unpin;
 	claim->addr = req->addr;
+	claim->of_memfd = memfd;
 	req->pages = nr_pages;
 	req->folios = claim_folios(claim);
 	/* From here on other threads can see it: the last step. */
@@ -427,6 +425,59 @@ unpin:
 		claim_put(claim);
 out:
 	kvfree(pages);
+	return ret;
+}
+
+static int ioctl_claim(struct xpin_file *file, void *arg)
+{
+	struct xpin_claim *req = arg;
+	unsigned long nr_pages = range_pages(req->addr, req->length);
+
+	req->claim_id = 0;
+	req->pages = 0;
+	req->folios = 0;
+	req->busy_addr = XPIN_NO_ADDR;
+	if (!nr_pages)
+		return -EINVAL;
+	/* Before anything as large as the length is allocated. */
+	if (!access_ok((void __user *)req->addr, req->length) ||
+	    nr_pages > READ_ONCE(current->mm->total_vm))
+		return -EFAULT;
+	return do_claim(file, NULL, nr_pages, req);
+}
+
+static int ioctl_claim_memfd(struct xpin_file *file, void *arg)
+{
+	struct xpin_claim_memfd *req = arg;
+	unsigned long nr_pages = range_pages(req->offset, req->length);
+	struct xpin_claim claim = {
+		.addr = req->offset,
+		.timeout_ns = req->timeout_ns,
+		.busy_addr = XPIN_NO_ADDR,
+	};
+	struct file *memfd;
+	int ret;
+
+	if (req->reserved || !nr_pages) {
+		ret = -EINVAL;
+		goto out;
+	}
+	memfd = fget(req->fd);
+	if (!memfd) {
+		ret = -EBADF;
+		goto out;
+	}
+	/* Before anything as large as the length is allocated. */
+	ret = pin_memfd_check(memfd, req->offset, nr_pages);
+	if (!ret)
+		ret = do_claim(file, memfd, nr_pages, &claim);
+	fput(memfd);
+out:
+	req->timeout_ns = claim.timeout_ns;
+	req->claim_id = claim.claim_id;
+	req->pages = claim.pages;
+	req->folios = claim.folios;
+	req->busy_offset = claim.busy_addr;
 	return ret;
 }
 
@@ -529,6 +580,7 @@ union ioctl_arg {
 	struct ioctl_header header;
 	struct xpin_info info;
 	struct xpin_claim claim;
+	struct xpin_claim_memfd claim_memfd;
 	struct xpin_part part;
 	struct xpin_query query;
 };
@@ -537,24 +589,32 @@ union ioctl_arg {
  * struct ioctl_op - how to serve an ioctl
  * @size: of its argument here
  * @min_size: of its argument when it was introduced
+ * @claim_id: offset in its argument of the identity of a claim that it made
  * @run: does it; what it leaves in its argument is copied out in any case
  */
 struct ioctl_op {
 	u32 size;
 	u32 min_size;
+	u32 claim_id;
 	int (*run)(struct xpin_file *file, void *arg);
 };
 
 #define IOCTL_OP(nr, type, last, fn) \
-	[_IOC_NR(nr)] = { sizeof(type), offsetofend(type, last), fn }
+	[_IOC_NR(nr)] = { sizeof(type), offsetofend(type, last), 0, fn }
+#define IOCTL_CLAIM_OP(nr, type, last, fn) \
+	[_IOC_NR(nr)] = { sizeof(type), offsetofend(type, last), \
+			  offsetof(type, claim_id), fn }
 
 static const struct ioctl_op ioctl_ops[] = {
 	IOCTL_OP(XPIN_IOC_INFO, struct xpin_info, features, ioctl_info),
-	IOCTL_OP(XPIN_IOC_CLAIM, struct xpin_claim, busy_addr, ioctl_claim),
+	IOCTL_CLAIM_OP(XPIN_IOC_CLAIM, struct xpin_claim, busy_addr,
+		       ioctl_claim),
 	IOCTL_OP(XPIN_IOC_RELEASE, struct xpin_part, busy_addr, ioctl_release),
 	IOCTL_OP(XPIN_IOC_SHARE, struct xpin_part, busy_addr, ioctl_share),
 	IOCTL_OP(XPIN_IOC_UNSHARE, struct xpin_part, busy_addr, ioctl_unshare),
 	IOCTL_OP(XPIN_IOC_QUERY, struct xpin_query, states, ioctl_query),
+	IOCTL_CLAIM_OP(XPIN_IOC_CLAIM_MEMFD, struct xpin_claim_memfd,
+		       busy_offset, ioctl_claim_memfd),
 };
 
 static long chardev_ioctl(struct file *filp, unsigned int cmd,
@@ -589,9 +649,10 @@ static long chardev_ioctl(struct file *filp, unsigned int cmd,
 	ret = op->run(file, &arg);
 	/* An identity that can't be told would be a claim that can't be ended. */
 	if (copy_to_user(user, &arg, min(size, op->size))) {
-		if (!ret && op->run == ioctl_claim) {
+		if (!ret && op->claim_id) {
 			struct xpin_part part = {
-				.claim_id = arg.claim.claim_id,
+				.claim_id = *(u64 *)((char *)&arg +
+						     op->claim_id),
 				.length = XPIN_WHOLE,
 			};
 
@@ -648,8 +709,9 @@ static void chardev_show_fdinfo(struct seq_file *m, struct file *filp)
 	seq_printf(m, "xpin-owner:\t%u\n", xpin_owner_id(file->owner));
 	xa_lock(&file->claims);
 	xa_for_each(&file->claims, id, claim)
-		seq_printf(m, "xpin-claim:\t%lu addr %#lx pages %lu left %lu\n",
-			   id, claim->addr, claim->nr_pages,
+		seq_printf(m, "xpin-claim:\t%lu %s %#lx pages %lu left %lu\n",
+			   id, claim->of_memfd ? "offset" : "addr",
+			   claim->addr, claim->nr_pages,
 			   READ_ONCE(claim->left));
 	xa_unlock(&file->claims);
 }

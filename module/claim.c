@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A claim's life: pin, gather folios, publish, drain, share, unshare, release.
+ * A claim's life: gather folios, publish, drain, share, unshare, release.
  * The protocol is explained at the top of registry.c.
  */
 #include <linux/export.h>
@@ -9,18 +9,16 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
-#include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
-#include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
-#include <linux/uaccess.h>
 #include <linux/xpin.h>
 #include <uapi/linux/xpin.h>
 
 #include "backend.h"
 #include "claim.h"
+#include "pin.h"
 #include "registry.h"
 
 /* Pages that are pinned, published and drained together: 2 MiB of 4 KiB. */
@@ -64,12 +62,20 @@ struct xpin_owner {
  */
 static int owner_charge(struct xpin_owner *owner)
 {
+	struct mm_struct *mm = owner->mm;
+	int ret = 0;
 	long more;
-	int ret;
 
 	mutex_lock(&owner->lock);
 	more = atomic_long_read(&owner->registry.pages) - owner->charged;
-	ret = account_locked_vm(owner->mm, abs(more), more > 0);
+	if (more > 0) {
+		ret = account_locked_vm(mm, more, true);
+	} else if (more < 0) {
+		/* account_locked_vm() would fail for a task being killed. */
+		mmap_write_lock(mm);
+		__account_locked_vm(mm, -more, false, current, false);
+		mmap_write_unlock(mm);
+	}
 	if (!ret)
 		owner->charged += more;
 	mutex_unlock(&owner->lock);
@@ -378,36 +384,6 @@ withdraw:
 
 /* --- Pin --- */
 
-static bool folio_ownable(struct folio *folio)
-{
-	struct address_space *mapping;
-	bool ret;
-
-	if (folio_is_zone_device(folio) || folio_test_hugetlb(folio))
-		return false;
-	if (folio_test_anon(folio))
-		return true;
-	/*
-	 * A pin does not keep the file: it may be truncated, and its inode
-	 * goes after a grace period.
-	 */
-	rcu_read_lock();
-	mapping = folio_mapping(folio);
-	ret = mapping && shmem_mapping(mapping);
-	rcu_read_unlock();
-	return ret;
-}
-
-/* Look at the page behind @addr without faulting it in; put_page() it. */
-static struct page *peek_page(unsigned long addr)
-{
-	struct page *page;
-
-	if (get_user_pages_fast(addr, 1, FOLL_NOFAULT, &page) != 1)
-		return NULL;
-	return page;
-}
-
 /**
  * claim_page_state() - what a query says of a page
  * @owner: who asks
@@ -418,15 +394,14 @@ static struct page *peek_page(unsigned long addr)
  */
 u8 claim_page_state(struct xpin_owner *owner, unsigned long addr)
 {
-	struct page *page = peek_page(addr);
+	const struct pin_source source = { .start = addr };
+	struct folio *folio = pin_peek(&source, 0);
 	u8 state = XPIN_PAGE_NONE;
 	struct xpin_entry entry;
-	struct folio *folio;
 
-	if (!page)
+	if (!folio)
 		return state;
-	folio = page_folio(page);
-	if (!folio_ownable(folio))
+	if (!pin_folio_ownable(folio))
 		state = XPIN_PAGE_NONE;
 	else if (!registry_lookup(folio_pfn(folio), &entry))
 		state = folio_pins(folio) ? XPIN_PAGE_PINNED : XPIN_PAGE_FREE;
@@ -441,74 +416,46 @@ u8 claim_page_state(struct xpin_owner *owner, unsigned long addr)
 	return state;
 }
 
+/* A part of a source that is pinned, published and drained together. */
+struct chunk {
+	const struct pin_source *source;
+	unsigned long first;
+	unsigned int nr_pages;
+	struct page **pages;
+};
+
 /* The lowest index of a chunk's pages that a stranger pins, or ULONG_MAX. */
-static unsigned long first_pinned(unsigned long start, unsigned int nr_pages)
+static unsigned long first_pinned(const struct chunk *chunk)
 {
 	struct xpin_entry entry;
-	struct page *page;
+	struct folio *folio;
 	unsigned int i;
 	bool pinned;
 
-	for (i = 0; i < nr_pages; i++) {
-		page = peek_page(start + i * PAGE_SIZE);
-		if (!page)
+	for (i = 0; i < chunk->nr_pages; i++) {
+		folio = pin_peek(chunk->source, chunk->first + i);
+		if (!folio)
 			continue;
-		pinned = folio_pins(page_folio(page)) &&
-			 !registry_lookup(folio_pfn(page_folio(page)), &entry);
-		put_page(page);
+		pinned = folio_pins(folio) &&
+			 !registry_lookup(folio_pfn(folio), &entry);
+		folio_put(folio);
 		if (pinned)
 			return i;
 	}
 	return ULONG_MAX;
 }
 
-/* Why GUP could not reach the page at @addr: a hole, or the wrong memory? */
-static int why_fault(unsigned long addr)
-{
-	struct mm_struct *mm = current->mm;
-	struct vm_area_struct *vma;
-	int ret = -EFAULT;
-
-	addr = untagged_addr(addr);
-	mmap_read_lock(mm);
-	vma = find_vma(mm, addr);
-	if (vma && vma->vm_start <= addr &&
-	    (vma->vm_flags & (VM_IO | VM_PFNMAP) ||
-	     (vma->vm_file && vma->vm_flags & VM_MAYSHARE &&
-	      !shmem_file(vma->vm_file))))
-		ret = -EOPNOTSUPP;
-	mmap_read_unlock(mm);
-	return ret;
-}
-
-/* Pin a chunk: all of it or nothing. */
-static int pin_chunk(struct xpin_owner *owner, unsigned long start,
-		     unsigned int nr_pages, struct page **pages,
+/* Pin a chunk, in a call that is marked as ours: all of it or nothing. */
+static int pin_chunk(struct xpin_owner *owner, const struct chunk *chunk,
 		     unsigned long *busy)
 {
-	unsigned int pinned = 0;
 	int ret;
 
 	registry_call_begin(&owner->registry);
-	do {
-		ret = pin_user_pages_fast(start + pinned * PAGE_SIZE,
-					  nr_pages - pinned,
-					  FOLL_WRITE | FOLL_LONGTERM,
-					  pages + pinned);
-		if (ret > 0)
-			pinned += ret;
-	} while (ret > 0 && pinned < nr_pages);
-	if (pinned < nr_pages)
-		unpin_user_pages(pages, pinned);
+	ret = pin_pages(chunk->source, chunk->first, chunk->nr_pages,
+			chunk->pages, busy);
 	registry_call_end();
-
-	if (pinned == nr_pages)
-		return 0;
-	*busy = pinned;
-	/* Killed while it waited for the mmap_lock. */
-	if (ret == -EAGAIN)
-		return -EINTR;
-	return ret ?: -EFAULT;
+	return ret;
 }
 
 /*
@@ -516,48 +463,44 @@ static int pin_chunk(struct xpin_owner *owner, unsigned long start,
  * not while a stranger pins it. Try again while there is time; but not for long
  * when no stranger is to be seen, for then memory is short.
  */
-static int pin_chunk_wait(struct xpin_owner *owner, unsigned long start,
-			  unsigned int nr_pages, struct page **pages,
+static int pin_chunk_wait(struct xpin_owner *owner, const struct chunk *chunk,
 			  u64 *wait_ns, unsigned long *busy)
 {
 	unsigned int unseen = 0;
 	ktime_t begin;
 	int ret, slept;
 
-	ret = pin_chunk(owner, start, nr_pages, pages, busy);
+	ret = pin_chunk(owner, chunk, busy);
 	while (ret == -ENOMEM) {
 		begin = ktime_get();
-		*busy = first_pinned(start, nr_pages);
+		*busy = first_pinned(chunk);
 		if (*busy == ULONG_MAX && ++unseen > PIN_TRIES)
 			break;
 		slept = drain_sleep(*wait_ns);
 		if (slept)
 			return slept == -EBUSY && *busy == ULONG_MAX ? ret :
 								       slept;
-		ret = pin_chunk(owner, start, nr_pages, pages, busy);
+		ret = pin_chunk(owner, chunk, busy);
 		charge_wait(wait_ns, begin);
 	}
 	return ret;
 }
 
 /* Take one chunk: pinned and exclusive, or as it was. */
-static int claim_chunk(struct xpin_owner *owner, unsigned long start,
-		       unsigned int nr_pages, struct page **pages,
+static int claim_chunk(struct xpin_owner *owner, const struct chunk *chunk,
 		       struct folio_pins *folios, u64 *wait_ns,
 		       unsigned long *busy)
 {
 	unsigned int nr, i;
 	int ret;
 
-	ret = pin_chunk_wait(owner, start, nr_pages, pages, wait_ns, busy);
-	if (ret == -EFAULT)
-		ret = why_fault(start + *busy * PAGE_SIZE);
+	ret = pin_chunk_wait(owner, chunk, wait_ns, busy);
 	if (ret)
 		return ret;
 
-	nr = gather_folios(pages, nr_pages, folios);
+	nr = gather_folios(chunk->pages, chunk->nr_pages, folios);
 	for (i = 0; i < nr; i++) {
-		if (!folio_ownable(folios[i].folio)) {
+		if (!pin_folio_ownable(folios[i].folio)) {
 			ret = -EOPNOTSUPP;
 			goto unpin;
 		}
@@ -568,7 +511,7 @@ static int claim_chunk(struct xpin_owner *owner, unsigned long start,
 		return 0;
 unpin:
 	registry_call_begin(&owner->registry);
-	unpin_user_pages(pages, nr_pages);
+	unpin_user_pages(chunk->pages, chunk->nr_pages);
 	registry_call_end();
 	return ret;
 }
@@ -637,6 +580,53 @@ void claim_release(struct xpin_owner *owner, struct page **pages,
 	}
 }
 
+/* Take all of a source, chunk by chunk, or nothing. */
+static int claim_source(struct xpin_owner *owner,
+			const struct pin_source *source, unsigned long nr_pages,
+			struct page **pages, u64 *timeout_ns,
+			unsigned long *busy)
+{
+	u64 left, *wait_ns = wait_limit(timeout_ns, &left);
+	unsigned long done, at = ULONG_MAX;
+	struct folio_pins *folios;
+	struct chunk chunk;
+	int ret = 0;
+
+	if (!PAGE_ALIGNED(source->start) || !nr_pages ||
+	    nr_pages > (ULONG_MAX - source->start) / PAGE_SIZE)
+		return -EINVAL;
+
+	folios = kvmalloc_array(min_t(unsigned long, nr_pages, CLAIM_CHUNK),
+				sizeof(*folios), GFP_KERNEL_ACCOUNT);
+	if (!folios)
+		return -ENOMEM;
+
+	owner_begin_call(owner);
+	for (done = 0; done < nr_pages; done += chunk.nr_pages) {
+		chunk = (struct chunk){
+			.source = source,
+			.first = done,
+			.nr_pages = min_t(unsigned long, nr_pages - done,
+					  CLAIM_CHUNK),
+			.pages = pages + done,
+		};
+		ret = claim_chunk(owner, &chunk, folios, wait_ns, &at);
+		if (ret)
+			break;
+	}
+	if (ret && done) {
+		claim_release_begin(owner);
+		claim_release(owner, pages, done, false);
+		claim_release_end(owner);
+	}
+	owner_end_call(owner);
+	kvfree(folios);
+
+	if (ret == -EBUSY && busy)
+		*busy = done + at;
+	return ret;
+}
+
 /**
  * xpin_pin_user_pages() - pin pages of the current process and own their folios
  * @owner: who claims; bound to the current mm
@@ -658,56 +648,56 @@ void claim_release(struct xpin_owner *owner, struct page **pages,
  * Takes the mmap_lock, so not from an mmu notifier or a fault handler.
  * Return: 0; -EIO on another mm; -EINVAL for a misaligned or empty range;
  * -EBUSY when somebody else pins or owns a folio; -EFAULT when GUP can't reach
- * a page, -EOPNOTSUPP when it is memory that can't be owned (files, devices,
- * hugetlb); -ENOMEM for RLIMIT_MEMLOCK or memory; -EINTR by a signal;
- * -ERESTARTNOINTR when the task must go to user mode before it waits on, to be
- * returned from the system call with what is left of @timeout_ns;
- * -EOVERFLOW for too many pins of a folio; -EHWPOISON and -EREMOTEIO from GUP.
+ * a page, -EOPNOTSUPP when it is memory that can't be owned (files, devices);
+ * -ENOMEM for RLIMIT_MEMLOCK or memory; -EINTR by a signal; -ERESTARTNOINTR
+ * when the task must go to user mode before it waits on, to be returned from
+ * the system call with what is left of @timeout_ns; -EOVERFLOW for too many
+ * pins of a folio; -EHWPOISON and -EREMOTEIO from GUP.
  */
 int xpin_pin_user_pages(struct xpin_owner *owner, unsigned long start,
 			unsigned long nr_pages, struct page **pages,
 			u64 *timeout_ns, unsigned long *busy)
 {
-	u64 left, *wait_ns = wait_limit(timeout_ns, &left);
-	unsigned long done, at = ULONG_MAX;
-	struct folio_pins *folios;
-	unsigned int nr;
-	int ret = 0;
+	const struct pin_source source = { .start = start };
 
 	if (busy)
 		*busy = ULONG_MAX;
 	if (!claim_owner_is_current(owner))
 		return -EIO;
-	if (!PAGE_ALIGNED(start) || !nr_pages ||
-	    nr_pages > (ULONG_MAX - start) / PAGE_SIZE)
-		return -EINVAL;
-
-	folios = kvmalloc_array(min_t(unsigned long, nr_pages, CLAIM_CHUNK),
-				sizeof(*folios), GFP_KERNEL_ACCOUNT);
-	if (!folios)
-		return -ENOMEM;
-
-	owner_begin_call(owner);
-	for (done = 0; done < nr_pages; done += nr) {
-		nr = min_t(unsigned long, nr_pages - done, CLAIM_CHUNK);
-		ret = claim_chunk(owner, start + done * PAGE_SIZE, nr,
-				  pages + done, folios, wait_ns, &at);
-		if (ret)
-			break;
-	}
-	if (ret && done) {
-		claim_release_begin(owner);
-		claim_release(owner, pages, done, false);
-		claim_release_end(owner);
-	}
-	owner_end_call(owner);
-	kvfree(folios);
-
-	if (ret == -EBUSY && busy)
-		*busy = done + at;
-	return ret;
+	return claim_source(owner, &source, nr_pages, pages, timeout_ns, busy);
 }
 EXPORT_SYMBOL_GPL(xpin_pin_user_pages);
+
+/**
+ * xpin_pin_memfd() - pin pages of a memfd and own their folios
+ * @owner: who claims
+ * @memfd: a file of tmpfs or hugetlbfs
+ * @start: offset in it of the first page, in bytes, page aligned
+ * @nr_pages: how many pages, not 0
+ * @pages: out: as for xpin_pin_user_pages(), and released in the same ways
+ * @timeout_ns: as for xpin_pin_user_pages()
+ * @busy: as for xpin_pin_user_pages()
+ *
+ * As xpin_pin_user_pages(), without a mapping of the file and without the mm of
+ * the owner, which it is charged to. What is swapped out is read; holes are not
+ * filled. The reference to @memfd is the caller's and not needed later.
+ *
+ * Context: process context; may sleep. Takes the lock of the file's inode.
+ * Return: as xpin_pin_user_pages(), but -EFAULT for a hole, -EINVAL also for a
+ * range that is not inside the file, -EBADF when @memfd is not open for writing,
+ * -EPERM when it is sealed against it, -EOPNOTSUPP for other files.
+ */
+int xpin_pin_memfd(struct xpin_owner *owner, struct file *memfd, loff_t start,
+		   unsigned long nr_pages, struct page **pages,
+		   u64 *timeout_ns, unsigned long *busy)
+{
+	const struct pin_source source = { .memfd = memfd, .start = start };
+
+	if (busy)
+		*busy = ULONG_MAX;
+	return claim_source(owner, &source, nr_pages, pages, timeout_ns, busy);
+}
+EXPORT_SYMBOL_GPL(xpin_pin_memfd);
 
 /**
  * xpin_unpin_pages() - give exclusively owned pages up and drop their pins

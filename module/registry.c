@@ -303,7 +303,8 @@ static int publish_one(struct xa_state *xas, struct registry_owner *owner,
 	if (counts & REGISTRY_PINS)
 		entry.pins += pins->pins;
 	entry.excl += pins->pins;
-	if (entry.pins > XPIN_PINS_MAX)
+	if (entry.pins > (folio_test_large(pins->folio) ? XPIN_PINS_MAX :
+							  XPIN_PINS_MAX_SMALL))
 		return -EOVERFLOW;
 	if (WARN_ON_ONCE(entry.excl > entry.pins))
 		return -EINVAL;

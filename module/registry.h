@@ -23,10 +23,12 @@ enum xpin_state {
 #define XPIN_ENTRY_BITS		20
 #define XPIN_OWNER_MAX		(BIT(XPIN_ENTRY_BITS) - 1)
 /*
- * The most pins one owner may have of one folio. A small folio keeps its pins
- * in the upper 21 bits of a signed refcount; a quarter of that is ours.
+ * The most pins one owner may have of a large folio: three times all pages of
+ * one of 1 GiB. A small one keeps its pins in the upper 21 bits of a signed
+ * refcount; a quarter of that is ours.
  */
-#define XPIN_PINS_MAX		(BIT(XPIN_ENTRY_BITS - 1) - 1)
+#define XPIN_PINS_MAX		(BIT(XPIN_ENTRY_BITS) - 1)
+#define XPIN_PINS_MAX_SMALL	(BIT(XPIN_ENTRY_BITS - 1) - 1)
 
 /**
  * struct xpin_entry - what is known about a folio somebody owns

@@ -136,7 +136,7 @@ static void info_and_unknown(void)
 	      info.api_version == XPIN_API_VERSION &&
 	      info.backend == XPIN_BACKEND_NOTIFIER && !info.features,
 	      "INFO tells version and backend");
-	check(call(_IO(XPIN_TYPE, 0x06), &info) == -ENOTTY &&
+	check(call(_IO(XPIN_TYPE, 0x07), &info) == -ENOTTY &&
 	      call(_IO(XPIN_TYPE, 0xff), &info) == -ENOTTY &&
 	      call(_IO(XPIN_TYPE + 1, 0), &info) == -ENOTTY &&
 	      call(_IOWR(XPIN_TYPE, 0, struct xpin_info), &info) == -ENOTTY,

@@ -242,17 +242,30 @@ static void count_down_when_owned(struct kunit *test)
 						 &entry));
 }
 
+/* A small folio has 1024 references for each pin, a large one a count for it. */
 static void too_many_pins(struct kunit *test)
 {
+	const u32 limits[] = { XPIN_PINS_MAX_SMALL, XPIN_PINS_MAX };
 	struct fixture *f = test->priv;
-	struct folio_pins many = f->folios[0];
+	struct folio_pins one, many;
+	struct page *page;
+	int i;
 
-	many.pins = XPIN_PINS_MAX;
-	KUNIT_ASSERT_EQ(test, 0, publish(&f->a, &many, 1));
-	KUNIT_EXPECT_EQ(test, -EOVERFLOW, publish(&f->a, f->folios, 1));
-	expect_entry(test, &many, &f->a, XPIN_PINS_MAX, XPIN_PINS_MAX,
-		     XPIN_CLAIMING);
-	withdraw(&f->a, &many, 1);
+	page = alloc_pages(GFP_KERNEL | __GFP_COMP, 1);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	for (i = 0; i < ARRAY_SIZE(limits); i++) {
+		one = f->folios[0];
+		if (i)
+			one.folio = page_folio(page);
+		many = one;
+		many.pins = limits[i];
+		KUNIT_EXPECT_EQ(test, 0, publish(&f->a, &many, 1));
+		KUNIT_EXPECT_EQ(test, -EOVERFLOW, publish(&f->a, &one, 1));
+		expect_entry(test, &many, &f->a, limits[i], limits[i],
+			     XPIN_CLAIMING);
+		withdraw(&f->a, &many, 1);
+	}
+	put_page(page);
 }
 
 /* The mark belongs to the task that set it. */

@@ -10,6 +10,7 @@
 #include <linux/mm_types.h>
 #include <linux/types.h>
 
+struct file;
 struct xpin_owner;
 
 /*
@@ -25,6 +26,9 @@ void xpin_owner_destroy(struct xpin_owner *owner);
 int xpin_pin_user_pages(struct xpin_owner *owner, unsigned long start,
 			unsigned long nr_pages, struct page **pages,
 			u64 *timeout_ns, unsigned long *busy);
+int xpin_pin_memfd(struct xpin_owner *owner, struct file *memfd, loff_t start,
+		   unsigned long nr_pages, struct page **pages,
+		   u64 *timeout_ns, unsigned long *busy);
 void xpin_unpin_pages(struct xpin_owner *owner, struct page **pages,
 		      unsigned long nr_pages);
 void xpin_unpin_shared_pages(struct xpin_owner *owner, struct page **pages,

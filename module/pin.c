@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Getting at pages by the kernel's public means: pin them for long, look at
+ * them without a fault, say which of them can be owned. Knows no owners.
+ */
+#include <linux/fs.h>
+#include <linux/hugetlb.h>
+#include <linux/mm.h>
+#include <linux/overflow.h>
+#include <linux/pagemap.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/shmem_fs.h>
+#include <uapi/linux/fcntl.h>
+
+#include "pin.h"
+
+/**
+ * pin_folio_ownable() - is it memory that can be owned?
+ * @folio: to which the caller has a reference
+ *
+ * Context: any.
+ * Return: whether it is anonymous, of tmpfs or of hugetlbfs.
+ */
+bool pin_folio_ownable(struct folio *folio)
+{
+	struct address_space *mapping;
+	bool ret;
+
+	if (folio_is_zone_device(folio))
+		return false;
+	if (folio_test_anon(folio) || folio_test_hugetlb(folio))
+		return true;
+	/*
+	 * A pin does not keep the file: it may be truncated, and its inode
+	 * goes after a grace period.
+	 */
+	rcu_read_lock();
+	mapping = folio_mapping(folio);
+	ret = mapping && shmem_mapping(mapping);
+	rcu_read_unlock();
+	return ret;
+}
+
+/* Why GUP could not reach the page at @addr: a hole, or the wrong memory? */
+static int why_fault(unsigned long addr)
+{
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
+	int ret = -EFAULT;
+
+	addr = untagged_addr(addr);
+	mmap_read_lock(mm);
+	vma = find_vma(mm, addr);
+	if (vma && vma->vm_start <= addr &&
+	    (vma->vm_flags & (VM_IO | VM_PFNMAP) ||
+	     (vma->vm_file && vma->vm_flags & VM_MAYSHARE &&
+	      !shmem_file(vma->vm_file) && !is_vm_hugetlb_page(vma))))
+		ret = -EOPNOTSUPP;
+	mmap_read_unlock(mm);
+	return ret;
+}
+
+static int pin_user_memory(unsigned long start, unsigned int nr_pages,
+			   struct page **pages, unsigned int *pinned)
+{
+	int ret;
+
+	do {
+		ret = pin_user_pages_fast(start + *pinned * PAGE_SIZE,
+					  nr_pages - *pinned,
+					  FOLL_WRITE | FOLL_LONGTERM,
+					  pages + *pinned);
+		if (ret > 0)
+			*pinned += ret;
+	} while (ret > 0 && *pinned < nr_pages);
+
+	if (ret > 0)
+		return 0;
+	/* Killed while it waited for the mmap_lock. */
+	if (ret == -EAGAIN)
+		return -EINTR;
+	if (!ret || ret == -EFAULT)
+		return why_fault(start + *pinned * PAGE_SIZE);
+	return ret;
+}
+
+/* The seals of a memfd, or NULL when the file can't be one. */
+static const unsigned int *memfd_seals(struct file *memfd)
+{
+	if (shmem_file(memfd))
+		return &SHMEM_I(file_inode(memfd))->seals;
+#ifdef CONFIG_HUGETLBFS
+	if (is_file_hugepages(memfd))
+		return &HUGETLBFS_I(file_inode(memfd))->seals;
+#endif
+	return NULL;
+}
+
+/**
+ * pin_memfd_check() - may pages of a file be pinned?
+ * @memfd: the file
+ * @start: offset of the first page
+ * @nr_pages: how many
+ *
+ * Context: any. The answer holds as long as the file's inode is locked.
+ * Return: 0, -EBADF, -EOPNOTSUPP, -EPERM or -EINVAL, as xpin_pin_memfd().
+ */
+int pin_memfd_check(struct file *memfd, u64 start, unsigned long nr_pages)
+{
+	const unsigned int *seals = memfd_seals(memfd);
+	u64 end;
+
+	if (!(memfd->f_mode & FMODE_WRITE))
+		return -EBADF;
+	if (!seals)
+		return -EOPNOTSUPP;
+	if (*seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
+		return -EPERM;
+	if (check_add_overflow(start, (u64)nr_pages * PAGE_SIZE, &end) ||
+	    end > i_size_read(file_inode(memfd)))
+		return -EINVAL;
+	return 0;
+}
+
+/*
+ * Have the page at @index in memory and its content valid, as a fault would: it
+ * may be swapped out, or allocated by fallocate() and not cleared yet.
+ */
+static int memfd_read(struct file *memfd, pgoff_t index)
+{
+	struct address_space *mapping = memfd->f_mapping;
+	struct folio *folio;
+	bool hole;
+
+	/* The inode is locked: a page that is there now can't be punched out. */
+	rcu_read_lock();
+	hole = !xa_load(&mapping->i_pages, index);
+	rcu_read_unlock();
+	if (hole)
+		return -EFAULT;
+	if (is_file_hugepages(memfd))
+		return 0;
+	folio = shmem_read_folio(mapping, index);
+	/* What could not be swapped in is lost. */
+	if (IS_ERR(folio))
+		return folio == ERR_PTR(-EIO) ? -EHWPOISON : PTR_ERR(folio);
+	folio_put(folio);
+	return 0;
+}
+
+static int pin_memfd_page(struct file *memfd, loff_t pos, struct page **page)
+{
+	struct folio *folio;
+	pgoff_t offset;
+	long ret;
+
+	ret = memfd_read(memfd, pos >> PAGE_SHIFT);
+	if (ret)
+		return ret;
+	ret = memfd_pin_folios(memfd, pos, pos, &folio, 1, &offset);
+	if (ret < 0)
+		return ret;
+	*page = folio_page(folio, offset >> PAGE_SHIFT);
+	if (!is_page_hwpoison(*page))
+		return 0;
+	unpin_folio(folio);
+	return -EHWPOISON;
+}
+
+/*
+ * memfd_pin_folios() takes one pin of each folio. Asked for one page at a time
+ * it takes one for each page, as GUP does, so parts can be released as usual.
+ */
+static int pin_memfd(struct file *memfd, loff_t start, unsigned int nr_pages,
+		     struct page **pages, unsigned int *pinned)
+{
+	struct inode *inode = file_inode(memfd);
+	int ret;
+
+	/* Against truncation, hole punching and new seals. */
+	if (down_read_killable(&inode->i_rwsem))
+		return -EINTR;
+	ret = pin_memfd_check(memfd, start, nr_pages);
+	while (!ret && *pinned < nr_pages) {
+		ret = pin_memfd_page(memfd,
+				     start + (loff_t)*pinned * PAGE_SIZE,
+				     pages + *pinned);
+		if (!ret)
+			++*pinned;
+		if (!ret && fatal_signal_pending(current))
+			ret = -EINTR;
+		cond_resched();
+	}
+	inode_unlock_shared(inode);
+	return ret;
+}
+
+/**
+ * pin_pages() - pin part of a source for writing and for long, all or nothing
+ * @source: from where
+ * @first: index of the first page in @source
+ * @nr_pages: how many pages
+ * @pages: out: the pages
+ * @at: out: on error the index in @pages of the page that could not be pinned
+ *
+ * Context: may sleep, also in page faults; takes the mmap_lock, or the lock of
+ * the file's inode.
+ * Return: 0; -EFAULT when there is nothing at an address or offset;
+ * -EOPNOTSUPP when it is memory that can't be owned, as far as that shows
+ * already; -EBADF, -EPERM and -EINVAL for a file that is not open for writing,
+ * is sealed, or ends before; -EINTR when killed; what GUP says.
+ */
+int pin_pages(const struct pin_source *source, unsigned long first,
+	      unsigned int nr_pages, struct page **pages, unsigned long *at)
+{
+	unsigned int pinned = 0;
+	int ret;
+
+	if (source->memfd)
+		ret = pin_memfd(source->memfd,
+				source->start + (loff_t)first * PAGE_SIZE,
+				nr_pages, pages, &pinned);
+	else
+		ret = pin_user_memory(source->start + first * PAGE_SIZE,
+				      nr_pages, pages, &pinned);
+	if (ret)
+		unpin_user_pages(pages, pinned);
+	*at = pinned;
+	return ret;
+}
+
+/**
+ * pin_peek() - look at what is there, without a pin and without a fault
+ * @source: where
+ * @index: of the page in @source
+ *
+ * Context: may sleep.
+ * Return: the page's folio, to be given back by folio_put(), or NULL.
+ */
+struct folio *pin_peek(const struct pin_source *source, unsigned long index)
+{
+	struct folio *folio;
+	struct page *page;
+
+	if (source->memfd) {
+		folio = filemap_get_folio(source->memfd->f_mapping,
+					  (source->start >> PAGE_SHIFT) + index);
+		return IS_ERR(folio) ? NULL : folio;
+	}
+	if (get_user_pages_fast(source->start + index * PAGE_SIZE, 1,
+				FOLL_NOFAULT, &page) != 1)
+		return NULL;
+	return page_folio(page);
+}
