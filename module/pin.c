@@ -6,7 +6,6 @@
 #include <linux/fs.h>
 #include <linux/hugetlb.h>
 #include <linux/mm.h>
-#include <linux/overflow.h>
 #include <linux/pagemap.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -101,7 +100,7 @@ static const unsigned int *memfd_seals(struct file *memfd)
  * pin_memfd_check() - may pages of a file be pinned?
  * @memfd: the file
  * @start: offset of the first page
- * @nr_pages: how many
+ * @nr_pages: how many; the range does not wrap around
  *
  * Context: any. The answer holds as long as the file's inode is locked.
  * Return: 0, -EBADF, -EOPNOTSUPP, -EPERM or -EINVAL, as xpin_pin_memfd().
@@ -109,7 +108,6 @@ static const unsigned int *memfd_seals(struct file *memfd)
 int pin_memfd_check(struct file *memfd, u64 start, unsigned long nr_pages)
 {
 	const unsigned int *seals = memfd_seals(memfd);
-	u64 end;
 
 	if (!(memfd->f_mode & FMODE_WRITE))
 		return -EBADF;
@@ -117,8 +115,7 @@ int pin_memfd_check(struct file *memfd, u64 start, unsigned long nr_pages)
 		return -EOPNOTSUPP;
 	if (*seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
 		return -EPERM;
-	if (check_add_overflow(start, (u64)nr_pages * PAGE_SIZE, &end) ||
-	    end > i_size_read(file_inode(memfd)))
+	if (start + nr_pages * PAGE_SIZE > i_size_read(file_inode(memfd)))
 		return -EINVAL;
 	return 0;
 }
