@@ -306,9 +306,14 @@ static int drain_sleep(u64 wait_ns)
 
 	if (!wait_ns)
 		return -EBUSY;
-	/* Task work, of io_uring for one, is done on the way to user mode. */
+	/*
+	 * On the way to user mode a handler's signal becomes -EINTR; the call
+	 * starts again after what only looks like a signal, such as the freezer
+	 * to a task that is not asleep, and after task work, of io_uring for one.
+	 */
 	if (signal_pending(current))
-		return task_sigpending(current) ? -EINTR : -ERESTARTNOINTR;
+		return task_sigpending(current) ? -ERESTARTNOHAND :
+						  -ERESTARTNOINTR;
 
 	timeout = ns_to_ktime(min_t(u64, wait_ns, DRAIN_SLEEP_NS));
 	set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
@@ -649,10 +654,11 @@ static int claim_source(struct xpin_owner *owner,
  * Return: 0; -EIO on another mm; -EINVAL for a misaligned or empty range;
  * -EBUSY when somebody else pins or owns a folio; -EFAULT when GUP can't reach
  * a page, -EOPNOTSUPP when it is memory that can't be owned (files, devices);
- * -ENOMEM for RLIMIT_MEMLOCK or memory; -EINTR by a signal; -ERESTARTNOINTR
- * when the task must go to user mode before it waits on, to be returned from
- * the system call with what is left of @timeout_ns; -EOVERFLOW for too many
- * pins of a folio; -EHWPOISON and -EREMOTEIO from GUP.
+ * -ENOMEM for RLIMIT_MEMLOCK or memory; -EINTR when killed; -ERESTARTNOHAND by
+ * a signal and -ERESTARTNOINTR when the task must go to user mode before it
+ * waits on, both to be returned from the system call with what is left of
+ * @timeout_ns; -EOVERFLOW for too many pins of a folio; -EHWPOISON and
+ * -EREMOTEIO from GUP.
  */
 int xpin_pin_user_pages(struct xpin_owner *owner, unsigned long start,
 			unsigned long nr_pages, struct page **pages,
@@ -801,7 +807,7 @@ EXPORT_SYMBOL_GPL(xpin_share_pages);
  * All or nothing.
  *
  * Context: as xpin_unpin_pages().
- * Return: 0; -EBUSY while somebody else pins a folio; -EINTR and
+ * Return: 0; -EBUSY while somebody else pins a folio; -ERESTARTNOHAND and
  * -ERESTARTNOINTR as xpin_pin_user_pages(); -ENOMEM; -ENOENT for a folio that
  * the owner has no pins on.
  */

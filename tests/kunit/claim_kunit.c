@@ -111,7 +111,8 @@ static void a_signal_ends_the_wait(struct kunit *test)
 
 	allow_signal(SIGUSR1);
 	send_sig(SIGUSR1, current, 1);
-	KUNIT_EXPECT_EQ(test, -EINTR, claim(f, 0, 1, WAIT_NS, NULL));
+	KUNIT_EXPECT_EQ(test, -ERESTARTNOHAND,
+			claim(f, 0, 1, WAIT_NS, NULL));
 	flush_signals(current);
 	disallow_signal(SIGUSR1);
 	unpin_user_page(page);
