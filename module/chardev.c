@@ -25,7 +25,7 @@
 
 /* Pages that calls which must not fail work on, on their stack. */
 #define PAGES_BATCH	64
-/* A single claim's pages are counted in 32 bits; this is 16 TiB of 4 KiB. */
+/* A range's pages are counted in 32 bits. A claim of 2^28 finds no memory. */
 #define CLAIM_PAGES_MAX	U32_MAX
 
 /**

@@ -62,20 +62,12 @@ struct xpin_owner {
  */
 static int owner_charge(struct xpin_owner *owner)
 {
-	struct mm_struct *mm = owner->mm;
-	int ret = 0;
 	long more;
+	int ret;
 
 	mutex_lock(&owner->lock);
 	more = atomic_long_read(&owner->registry.pages) - owner->charged;
-	if (more > 0) {
-		ret = account_locked_vm(mm, more, true);
-	} else if (more < 0) {
-		/* account_locked_vm() would fail for a task being killed. */
-		mmap_write_lock(mm);
-		__account_locked_vm(mm, -more, false, current, false);
-		mmap_write_unlock(mm);
-	}
+	ret = account_locked_vm(owner->mm, abs(more), more > 0);
 	if (!ret)
 		owner->charged += more;
 	mutex_unlock(&owner->lock);
@@ -306,14 +298,8 @@ static int drain_sleep(u64 wait_ns)
 
 	if (!wait_ns)
 		return -EBUSY;
-	/*
-	 * On the way to user mode a handler's signal becomes -EINTR; the call
-	 * starts again after what only looks like a signal, such as the freezer
-	 * to a task that is not asleep, and after task work, of io_uring for one.
-	 */
 	if (signal_pending(current))
-		return task_sigpending(current) ? -ERESTARTNOHAND :
-						  -ERESTARTNOINTR;
+		return pin_interrupted();
 
 	timeout = ns_to_ktime(min_t(u64, wait_ns, DRAIN_SLEEP_NS));
 	set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
@@ -475,20 +461,20 @@ static int pin_chunk_wait(struct xpin_owner *owner, const struct chunk *chunk,
 	ktime_t begin;
 	int ret, slept;
 
-	ret = pin_chunk(owner, chunk, busy);
-	while (ret == -ENOMEM) {
+	for (;;) {
 		begin = ktime_get();
+		ret = pin_chunk(owner, chunk, busy);
+		if (ret != -ENOMEM)
+			return ret;
 		*busy = first_pinned(chunk);
 		if (*busy == ULONG_MAX && ++unseen > PIN_TRIES)
-			break;
+			return ret;
 		slept = drain_sleep(*wait_ns);
+		charge_wait(wait_ns, begin);
 		if (slept)
 			return slept == -EBUSY && *busy == ULONG_MAX ? ret :
 								       slept;
-		ret = pin_chunk(owner, chunk, busy);
-		charge_wait(wait_ns, begin);
 	}
-	return ret;
 }
 
 /* Take one chunk: pinned and exclusive, or as it was. */
@@ -496,7 +482,7 @@ static int claim_chunk(struct xpin_owner *owner, const struct chunk *chunk,
 		       struct folio_pins *folios, u64 *wait_ns,
 		       unsigned long *busy)
 {
-	unsigned int nr, i;
+	unsigned int nr;
 	int ret;
 
 	ret = pin_chunk_wait(owner, chunk, wait_ns, busy);
@@ -504,17 +490,10 @@ static int claim_chunk(struct xpin_owner *owner, const struct chunk *chunk,
 		return ret;
 
 	nr = gather_folios(chunk->pages, chunk->nr_pages, folios);
-	for (i = 0; i < nr; i++) {
-		if (!pin_folio_ownable(folios[i].folio)) {
-			ret = -EOPNOTSUPP;
-			goto unpin;
-		}
-	}
 	ret = claim_settle(owner, folios, nr, REGISTRY_PINS | REGISTRY_EXCL,
 			   wait_ns, busy);
 	if (!ret)
 		return 0;
-unpin:
 	registry_call_begin(&owner->registry);
 	unpin_user_pages(chunk->pages, chunk->nr_pages);
 	registry_call_end();
@@ -684,14 +663,17 @@ EXPORT_SYMBOL_GPL(xpin_pin_user_pages);
  * @timeout_ns: as for xpin_pin_user_pages()
  * @busy: as for xpin_pin_user_pages()
  *
- * As xpin_pin_user_pages(), without a mapping of the file and without the mm of
- * the owner, which it is charged to. What is swapped out is read; holes are not
- * filled. The reference to @memfd is the caller's and not needed later.
+ * As xpin_pin_user_pages(), without a mapping of the file, and from any process:
+ * the memory is charged to the owner's mm, against the limit of the current
+ * task. What is swapped out is read; holes are not filled. The reference to
+ * @memfd is the caller's and not needed later.
  *
- * Context: process context; may sleep. Takes the lock of the file's inode.
- * Return: as xpin_pin_user_pages(), but -EFAULT for a hole, -EINVAL also for a
- * range that is not inside the file, -EBADF when @memfd is not open for writing,
- * -EPERM when it is sealed against it, -EOPNOTSUPP for other files.
+ * Context: process context, any mm; may sleep. Takes the lock of the file's
+ * inode, for which @timeout_ns does not count, and the mmap_lock of the owner's
+ * mm.
+ * Return: as xpin_pin_user_pages(), but never -EIO; -EFAULT for a hole, -EINVAL
+ * also for a range that is not inside the file, -EBADF when @memfd is not open
+ * for writing, -EPERM when it is sealed against it, -EOPNOTSUPP for other files.
  */
 int xpin_pin_memfd(struct xpin_owner *owner, struct file *memfd, loff_t start,
 		   unsigned long nr_pages, struct page **pages,

@@ -15,6 +15,21 @@
 #include "pin.h"
 
 /**
+ * pin_interrupted() - what a wait returns that signal_pending() ended
+ *
+ * On the way to user mode a handler's signal becomes -EINTR; the call starts
+ * again after what only looks like a signal, such as the freezer to a task that
+ * is not asleep, and after task work, of io_uring for one.
+ *
+ * Context: process context.
+ * Return: -ERESTARTNOHAND or -ERESTARTNOINTR.
+ */
+int pin_interrupted(void)
+{
+	return task_sigpending(current) ? -ERESTARTNOHAND : -ERESTARTNOINTR;
+}
+
+/**
  * pin_folio_ownable() - is it memory that can be owned?
  * @folio: to which the caller has a reference
  *
@@ -63,6 +78,7 @@ static int why_fault(unsigned long addr)
 static int pin_user_memory(unsigned long start, unsigned int nr_pages,
 			   struct page **pages, unsigned int *pinned)
 {
+	unsigned int i;
 	int ret;
 
 	do {
@@ -74,6 +90,12 @@ static int pin_user_memory(unsigned long start, unsigned int nr_pages,
 			*pinned += ret;
 	} while (ret > 0 && *pinned < nr_pages);
 
+	for (i = 0; ret > 0 && i < nr_pages; i++) {
+		if (i && page_folio(pages[i]) == page_folio(pages[i - 1]))
+			continue;
+		if (!pin_folio_ownable(page_folio(pages[i])))
+			ret = -EOPNOTSUPP;
+	}
 	if (ret > 0)
 		return 0;
 	/* Killed while it waited for the mmap_lock. */
@@ -84,14 +106,24 @@ static int pin_user_memory(unsigned long start, unsigned int nr_pages,
 	return ret;
 }
 
-/* The seals of a memfd, or NULL when the file can't be one. */
-static const unsigned int *memfd_seals(struct file *memfd)
+/*
+ * The seals of a memfd, and in @pages how many pages it has, holes not counted.
+ * NULL when the file can't be a memfd.
+ */
+static const unsigned int *memfd_seals(struct file *memfd,
+				       unsigned long *pages)
 {
-	if (shmem_file(memfd))
-		return &SHMEM_I(file_inode(memfd))->seals;
+	struct address_space *mapping = memfd->f_mapping;
+
+	if (shmem_mapping(mapping)) {
+		*pages = READ_ONCE(SHMEM_I(mapping->host)->alloced);
+		return &SHMEM_I(mapping->host)->seals;
+	}
 #ifdef CONFIG_HUGETLBFS
-	if (is_file_hugepages(memfd))
-		return &HUGETLBFS_I(file_inode(memfd))->seals;
+	if (is_file_hugepages(memfd)) {
+		*pages = READ_ONCE(mapping->nrpages);
+		return &HUGETLBFS_I(mapping->host)->seals;
+	}
 #endif
 	return NULL;
 }
@@ -103,21 +135,24 @@ static const unsigned int *memfd_seals(struct file *memfd)
  * @nr_pages: how many; the range does not wrap around
  *
  * Context: any. The answer holds as long as the file's inode is locked.
- * Return: 0, -EBADF, -EOPNOTSUPP, -EPERM or -EINVAL, as xpin_pin_memfd().
+ * Return: 0, -EBADF, -EOPNOTSUPP, -EPERM, -EINVAL or, when there must be holes
+ * among them, -EFAULT, as xpin_pin_memfd().
  */
 int pin_memfd_check(struct file *memfd, u64 start, unsigned long nr_pages)
 {
-	const unsigned int *seals = memfd_seals(memfd);
+	const unsigned int *seals;
+	unsigned long pages;
 
 	if (!(memfd->f_mode & FMODE_WRITE))
 		return -EBADF;
+	seals = memfd_seals(memfd, &pages);
 	if (!seals)
 		return -EOPNOTSUPP;
 	if (*seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
 		return -EPERM;
-	if (start + nr_pages * PAGE_SIZE > i_size_read(file_inode(memfd)))
+	if (start + nr_pages * PAGE_SIZE > i_size_read(memfd->f_mapping->host))
 		return -EINVAL;
-	return 0;
+	return nr_pages > pages ? -EFAULT : 0;
 }
 
 /*
@@ -128,7 +163,7 @@ static int memfd_read(struct file *memfd, pgoff_t index)
 {
 	struct address_space *mapping = memfd->f_mapping;
 	struct folio *folio;
-	bool hole;
+	bool hole, poisoned;
 
 	/* The inode is locked: a page that is there now can't be punched out. */
 	rcu_read_lock();
@@ -137,32 +172,49 @@ static int memfd_read(struct file *memfd, pgoff_t index)
 	if (hole)
 		return -EFAULT;
 	if (is_file_hugepages(memfd))
-		return 0;
-	folio = shmem_read_folio(mapping, index);
+		folio = filemap_get_folio(mapping, index);
+	else
+		folio = shmem_read_folio(mapping, index);
 	/* What could not be swapped in is lost. */
 	if (IS_ERR(folio))
 		return folio == ERR_PTR(-EIO) ? -EHWPOISON : PTR_ERR(folio);
+	/* memfd_pin_folios() does not look, and would try to migrate it. */
+	poisoned = is_page_hwpoison(folio_file_page(folio, index));
 	folio_put(folio);
-	return 0;
+	return poisoned ? -EHWPOISON : 0;
 }
 
 static int pin_memfd_page(struct file *memfd, loff_t pos, struct page **page)
 {
 	struct folio *folio;
+	bool replaced;
 	pgoff_t offset;
 	long ret;
 
-	ret = memfd_read(memfd, pos >> PAGE_SHIFT);
-	if (ret)
-		return ret;
-	ret = memfd_pin_folios(memfd, pos, pos, &folio, 1, &offset);
-	if (ret < 0)
-		return ret;
+	do {
+		ret = memfd_read(memfd, pos >> PAGE_SHIFT);
+		if (ret)
+			return ret;
+		ret = memfd_pin_folios(memfd, pos, pos, &folio, 1, &offset);
+		if (ret < 0)
+			return ret;
+		/*
+		 * Whoever migrates, collapses or swaps out a folio looks at its
+		 * count under its lock, and may have done so before the pin.
+		 * With the lock taken after the pin they are through, or will
+		 * see it.
+		 */
+		if (folio_lock_killable(folio)) {
+			unpin_folio(folio);
+			return -EINTR;
+		}
+		replaced = folio->mapping != memfd->f_mapping;
+		folio_unlock(folio);
+		if (replaced)
+			unpin_folio(folio);
+	} while (replaced);
 	*page = folio_page(folio, offset >> PAGE_SHIFT);
-	if (!is_page_hwpoison(*page))
-		return 0;
-	unpin_folio(folio);
-	return -EHWPOISON;
+	return 0;
 }
 
 /*
@@ -172,12 +224,12 @@ static int pin_memfd_page(struct file *memfd, loff_t pos, struct page **page)
 static int pin_memfd(struct file *memfd, loff_t start, unsigned int nr_pages,
 		     struct page **pages, unsigned int *pinned)
 {
-	struct inode *inode = file_inode(memfd);
+	struct inode *inode = memfd->f_mapping->host;
 	int ret;
 
 	/* Against truncation, hole punching and new seals. */
-	if (down_read_killable(&inode->i_rwsem))
-		return -EINTR;
+	if (down_read_interruptible(&inode->i_rwsem))
+		return pin_interrupted();
 	ret = pin_memfd_check(memfd, start, nr_pages);
 	while (!ret && *pinned < nr_pages) {
 		ret = pin_memfd_page(memfd,
@@ -204,9 +256,9 @@ static int pin_memfd(struct file *memfd, loff_t start, unsigned int nr_pages,
  * Context: may sleep, also in page faults; takes the mmap_lock, or the lock of
  * the file's inode.
  * Return: 0; -EFAULT when there is nothing at an address or offset;
- * -EOPNOTSUPP when it is memory that can't be owned, as far as that shows
- * already; -EBADF, -EPERM and -EINVAL for a file that is not open for writing,
- * is sealed, or ends before; -EINTR when killed; what GUP says.
+ * -EOPNOTSUPP when it is memory that can't be owned; -EBADF, -EPERM and -EINVAL
+ * for a file that is not open for writing, is sealed, or ends before; -EINTR
+ * when killed; as pin_interrupted() by a signal; what GUP says.
  */
 int pin_pages(const struct pin_source *source, unsigned long first,
 	      unsigned int nr_pages, struct page **pages, unsigned long *at)
