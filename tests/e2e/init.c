@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
@@ -26,6 +27,9 @@
 
 #define KMEMLEAK	"/sys/kernel/debug/kmemleak"
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
+#define KHUGEPAGED	THP "khugepaged/"
+#define HUGETLB		"/sys/kernel/mm/hugepages/hugepages-2048kB/"
+#define HUGE_PAGES	"16"
 
 /* Seconds are generous: the debugging kernels run under an emulator. */
 static const struct program {
@@ -79,6 +83,45 @@ static int write_file(const char *path, const char *text)
 	n = write(fd, text, strlen(text));
 	close(fd);
 	return n < 0 ? -1 : 0;
+}
+
+static long long number_in(const char *path)
+{
+	FILE *file = fopen(path, "re");
+	long long number;
+
+	if (!file || fscanf(file, "%lld", &number) != 1)
+		bail_out("read", path);
+	fclose(file);
+	return number;
+}
+
+static long long huge_pages_free(void)
+{
+	return number_in(HUGETLB "free_hugepages");
+}
+
+/*
+ * It would make larger folios of those that a test wants as they are. It looks
+ * at once at the first process that has any: that is this one, if only for a
+ * moment. Before the next look it sleeps as long as it is told; unless it is
+ * ended and started again, by hugepages-2048kB/enabled.
+ */
+static void put_khugepaged_to_sleep(void)
+{
+	const struct timespec pause = { 0, 10000000 };
+	char *area;
+
+	if (write_file(KHUGEPAGED "scan_sleep_millisecs", "4000000000"))
+		bail_out("set", KHUGEPAGED);
+	area = mmap(NULL, 2 * LARGE, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (area == MAP_FAILED || madvise(area, 2 * LARGE, MADV_HUGEPAGE))
+		bail_out("ask for", "large folios");
+	memset(area, 1, 2 * LARGE);
+	munmap(area, 2 * LARGE);
+	while (!number_in(KHUGEPAGED "full_scans"))
+		nanosleep(&pause, NULL);
 }
 
 static void report_to(const char *path)
@@ -137,6 +180,12 @@ static void set_up(void)
 	    write_file(THP "shmem_enabled", "advise") ||
 	    write_file(THP "defrag", "always"))
 		bail_out("set", THP);
+	if (!set_middle_folios(false, MIDDLE) || !set_middle_folios(true, MIDDLE))
+		bail_out("get folios of 64 KiB by", THP);
+	put_khugepaged_to_sleep();
+	if (write_file("/proc/sys/vm/nr_hugepages", HUGE_PAGES) ||
+	    huge_pages_free() != atoll(HUGE_PAGES))
+		bail_out("reserve", HUGETLB);
 
 	copy("/ext4.img", "/dev/ram1");
 	mount_on("ext4", "/dev/ram1", "/mnt");
@@ -238,6 +287,12 @@ static bool registry_holds(long long value)
 	return xpin_stat("entries") == value && xpin_stat("owners") == value;
 }
 
+/* A folio that kept a reference does not go back to hugetlb's pool. */
+static bool huge_pages_are(long long value)
+{
+	return huge_pages_free() == value;
+}
+
 /* The kernel was started with kmemleak=on, and so must have it. */
 static bool look_for_leaks;
 
@@ -275,14 +330,14 @@ static void result(bool ok, int number, const char *program, const char *what)
 static void run_and_look(const struct program *program)
 {
 	const char *name = program->name;
-	long long pins = pins_held();
+	long long pins = pins_held(), huge_pages = huge_pages_free();
 	int status;
 	bool ok;
 
 	printf("# program %s\n", name);
 	status = run(program);
 
-	printf("# program %s-after\n1..%d\n", name, 3 + look_for_leaks);
+	printf("# program %s-after\n1..%d\n", name, 4 + look_for_leaks);
 	if (status == -1)
 		printf("# stopped after %u seconds\n", program->seconds);
 	else if (status)
@@ -302,8 +357,11 @@ static void run_and_look(const struct program *program)
 		       xpin_stat("owners"));
 	result(ok, 3, name, "the registry is empty");
 
+	result(settles(huge_pages_are, huge_pages), 4, name,
+	       "as many free huge pages as before");
+
 	if (look_for_leaks)
-		result(no_leak(), 4, name, "kmemleak finds nothing");
+		result(no_leak(), 5, name, "kmemleak finds nothing");
 }
 
 int main(void)

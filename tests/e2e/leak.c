@@ -158,7 +158,7 @@ static void repeat(const struct kind *kind, unsigned char *area, int times)
 		require(!madvise(area, LARGE, kind->large ? MADV_HUGEPAGE :
 				 MADV_NOHUGEPAGE), "madvise");
 		area[0] = 1;
-		require(in_large_folio(area) == kind->large,
+		require(folio_size(area) == (kind->large ? LARGE : PAGE),
 			"the kernel did not give folios of the kind wanted");
 
 		fd = xpin_open();

@@ -184,17 +184,26 @@ long long pins_held(void)
 
 static const struct {
 	const char *name;
-	bool shmem;
-	bool large;
+	size_t folio;
+	bool hugetlb;
+	bool memfd;
+	/* What a PMD could map is mapped by PTEs. */
 	bool ptes;
 } kinds[MEMORY_KINDS] = {
-	[MEMORY_ANON_PAGE] = { "anonymous page", false, false, false },
-	[MEMORY_ANON_LARGE] = { "THP", false, true, false },
-	[MEMORY_ANON_LARGE_PTES] = { "THP mapped by PTEs", false, true, true },
-	[MEMORY_SHMEM_PAGE] = { "memfd page", true, false, false },
-	[MEMORY_SHMEM_LARGE] = { "large memfd folio", true, true, false },
-	[MEMORY_SHMEM_LARGE_PTES] = { "large memfd folio mapped by PTEs",
-				      true, true, true },
+	[MEMORY_ANON_PAGE] = { "anonymous page", PAGE },
+	[MEMORY_ANON_LARGE] = { "THP", LARGE },
+	[MEMORY_ANON_LARGE_PTES] = { "THP mapped by PTEs", LARGE,
+				     .ptes = true },
+	[MEMORY_ANON_MIDDLE] = { "64 KiB folio", MIDDLE },
+	[MEMORY_SHMEM_PAGE] = { "memfd page", PAGE, .memfd = true },
+	[MEMORY_SHMEM_LARGE] = { "large memfd folio", LARGE, .memfd = true },
+	[MEMORY_SHMEM_LARGE_PTES] = { "large memfd folio mapped by PTEs", LARGE,
+				      .memfd = true, .ptes = true },
+	[MEMORY_SHMEM_MIDDLE] = { "64 KiB memfd folio", MIDDLE,
+				  .memfd = true },
+	[MEMORY_HUGETLB] = { "hugetlb page", LARGE, .hugetlb = true },
+	[MEMORY_HUGETLB_MEMFD] = { "hugetlb memfd page", LARGE,
+				   .hugetlb = true, .memfd = true },
 };
 
 long repetitions(long normal)
@@ -216,42 +225,95 @@ static __u64 entry_of(const char *path, __u64 index)
 	return entry;
 }
 
-bool in_large_folio(void *addr)
+static bool page_flag(__u64 pfn, int flag)
+{
+	return entry_of("/proc/kpageflags", pfn) >> flag & 1;
+}
+
+__u64 folio_pfn(void *addr)
 {
 	__u64 pfn = entry_of("/proc/self/pagemap", (uintptr_t)addr / PAGE) &
 		       ((1ULL << 55) - 1);
+	unsigned int order = 0;
 
 	require(pfn, "a page has no PFN");
-	return entry_of("/proc/kpageflags", pfn) >> KPF_THP & 1;
+	/* A folio is aligned to its size. */
+	while (page_flag(pfn, KPF_COMPOUND_TAIL))
+		pfn &= ~0ULL << ++order;
+	return pfn;
+}
+
+size_t folio_size(void *addr)
+{
+	__u64 first = folio_pfn(addr);
+	size_t pages = 1;
+
+	while (page_flag(first, KPF_COMPOUND_HEAD) &&
+	       page_flag(first + pages, KPF_COMPOUND_TAIL))
+		pages *= 2;
+	return pages * PAGE;
+}
+
+bool set_middle_folios(bool shmem, size_t size)
+{
+	const char *yes = shmem ? "advise" : "madvise";
+	bool offered = false;
+	char path[128];
+	size_t other;
+	int fd;
+
+	for (other = 2 * PAGE; other < LARGE; other *= 2) {
+		const char *word = other == size ? yes : "never";
+
+		snprintf(path, sizeof(path),
+			 "/sys/kernel/mm/transparent_hugepage/hugepages-%zukB/%s",
+			 other >> 10, shmem ? "shmem_enabled" : "enabled");
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		require(write(fd, word, strlen(word)) == (ssize_t)strlen(word),
+			path);
+		close(fd);
+		offered |= other == size;
+	}
+	return offered;
 }
 
 /*
  * Maps @fd, or anonymous memory, so that its large folios get a PMD each; or so
- * that they can't, because they lie across the 2 MiB boundaries.
+ * that they can't, because they lie across the 2 MiB boundaries. Folios of a
+ * middle size are made where a mapping has no room for larger ones.
  */
-static void *map(int fd, bool large, bool ptes)
+static void *map(enum memory_kind kind, int fd)
 {
 	int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
-	size_t skew = fd >= 0 && ptes ? PAGE : 0;
+	size_t skew = fd >= 0 && kinds[kind].ptes ? PAGE : 0;
+	size_t step = kinds[kind].folio == MIDDLE ? LARGE / 2 : MEMORY_LENGTH;
 	unsigned char *area, *base;
+	size_t done;
+
+	if (fd < 0 && kinds[kind].hugetlb)
+		flags |= MAP_HUGETLB;
 
 	area = mmap(NULL, MEMORY_LENGTH + 2 * LARGE, PROT_NONE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	require(area != MAP_FAILED, "mmap");
 	base = area + LARGE - (uintptr_t)area % LARGE + skew;
-	require(mmap(base, MEMORY_LENGTH, PROT_READ | PROT_WRITE,
-		     flags | MAP_FIXED, fd, 0) == base, "mmap");
 	munmap(area, base - area);
 	munmap(base + MEMORY_LENGTH,
 	       area + 2 * LARGE - base);
-	require(!madvise(base, MEMORY_LENGTH,
-			 large ? MADV_HUGEPAGE : MADV_NOHUGEPAGE), "madvise");
+	for (done = 0; done < MEMORY_LENGTH; done += step) {
+		require(mmap(base + done, step, PROT_READ | PROT_WRITE,
+			     flags | MAP_FIXED, fd, done) == base + done,
+			"mmap");
+		require(kinds[kind].hugetlb ||
+			!madvise(base + done, step, kinds[kind].folio > PAGE ?
+				 MADV_HUGEPAGE : MADV_NOHUGEPAGE), "madvise");
+		/* GUP's fast path sees only what is in the page table. */
+		require(!madvise(base + done, step, MADV_POPULATE_WRITE),
+			"populate");
+	}
 	return base;
-}
-
-static void populate(void *base)
-{
-	require(!madvise(base, MEMORY_LENGTH, MADV_POPULATE_WRITE), "populate");
 }
 
 void memory_create(struct memory *memory, enum memory_kind kind)
@@ -259,27 +321,25 @@ void memory_create(struct memory *memory, enum memory_kind kind)
 	*memory = (struct memory){
 		.kind = kind,
 		.name = kinds[kind].name,
-		.folio = kinds[kind].large ? LARGE : PAGE,
+		.folio = kinds[kind].folio,
 		.fd = -1,
 	};
-	if (kinds[kind].shmem) {
-		memory->fd = memfd_create("memory", MFD_CLOEXEC);
+	if (kinds[kind].memfd) {
+		memory->fd = memfd_create("memory", MFD_CLOEXEC |
+					  (kinds[kind].hugetlb ?
+					   MFD_HUGETLB : 0));
 		require(memory->fd >= 0, "memfd_create");
 		require(!ftruncate(memory->fd, MEMORY_LENGTH), "ftruncate");
 	}
-	if (kinds[kind].shmem && kinds[kind].ptes) {
-		unsigned char *aligned = map(memory->fd, true, false);
+	/* Folios are made where a PMD could map them. */
+	if (kinds[kind].memfd && kinds[kind].ptes)
+		munmap(map(MEMORY_SHMEM_LARGE, memory->fd), MEMORY_LENGTH);
 
-		/* Folios are made where a PMD could map them. */
-		populate(aligned);
-		munmap(aligned, MEMORY_LENGTH);
-	}
-
-	memory->base = map(memory->fd, kinds[kind].large, kinds[kind].ptes);
+	memory->base = map(kind, memory->fd);
 	memory->wanted = memory->base + memory->folio;
 	memory_fill(memory);
 
-	if (!kinds[kind].shmem && kinds[kind].ptes) {
+	if (!kinds[kind].memfd && kinds[kind].ptes) {
 		/* Two protections in one PMD: it becomes PTEs. */
 		require(!mprotect(memory->base, PAGE, PROT_READ) &&
 			!mprotect(memory->base, PAGE, PROT_READ | PROT_WRITE) &&
@@ -288,8 +348,8 @@ void memory_create(struct memory *memory, enum memory_kind kind)
 			"mprotect");
 	}
 
-	require(in_large_folio(memory->base) == kinds[kind].large &&
-		in_large_folio(memory->wanted) == kinds[kind].large,
+	require(folio_size(memory->base) == memory->folio &&
+		folio_size(memory->wanted) == memory->folio,
 		"the kernel did not give folios of the kind wanted");
 }
 
@@ -355,9 +415,8 @@ struct stranger_request {
 	enum { STRANGER_ATTACK, STRANGER_HOLD, STRANGER_DROP } what;
 	const struct attack *attack;
 	pid_t owner;
+	enum memory_kind kind;
 	int fd;
-	bool large;
-	bool ptes;
 	unsigned char *addr;
 	size_t offset;
 	size_t length;
@@ -401,10 +460,8 @@ static unsigned char *map_others(const struct stranger_request *request)
 		 request->fd);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	require(fd >= 0, path);
-	base = map(fd, request->large, request->ptes);
+	base = map(request->kind, fd);
 	close(fd);
-	/* GUP's fast path sees only what is in the page table. */
-	populate(base);
 	return base;
 }
 
@@ -488,8 +545,7 @@ static struct attack_result ask(struct stranger *stranger,
 	request.owner = getpid();
 	if (memory) {
 		request.fd = memory->fd;
-		request.large = kinds[memory->kind].large;
-		request.ptes = kinds[memory->kind].ptes;
+		request.kind = memory->kind;
 		request.addr = addr;
 		request.offset = (unsigned char *)addr - memory->base;
 		request.length = length;

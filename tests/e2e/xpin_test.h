@@ -15,6 +15,8 @@
 
 #define PAGE		4096UL
 #define LARGE		(2UL << 20)
+/* A large folio that is smaller than what a PMD maps. */
+#define MIDDLE		(64UL << 10)
 #define NSEC_PER_SEC	1000000000ULL
 
 #define BLOCK_DEVICE	"/dev/ram0"
@@ -63,9 +65,13 @@ enum memory_kind {
 	MEMORY_ANON_PAGE,
 	MEMORY_ANON_LARGE,
 	MEMORY_ANON_LARGE_PTES,
+	MEMORY_ANON_MIDDLE,
 	MEMORY_SHMEM_PAGE,
 	MEMORY_SHMEM_LARGE,
 	MEMORY_SHMEM_LARGE_PTES,
+	MEMORY_SHMEM_MIDDLE,
+	MEMORY_HUGETLB,
+	MEMORY_HUGETLB_MEMFD,
 	MEMORY_KINDS,
 };
 
@@ -95,8 +101,15 @@ struct memory {
  */
 long repetitions(long normal);
 
-/* Is the page at @addr part of a large folio? */
-bool in_large_folio(void *addr);
+/* The folio of the page at @addr: its bytes, and the number of its first page. */
+size_t folio_size(void *addr);
+__u64 folio_pfn(void *addr);
+/*
+ * Where memory asks for large folios and there is no room for LARGE ones, the
+ * kernel shall make them of this size: of shmem, or of anonymous memory. MIDDLE
+ * is the normal state. False if the kernel does not offer this size.
+ */
+bool set_middle_folios(bool shmem, size_t size);
 
 void memory_create(struct memory *memory, enum memory_kind kind);
 void memory_destroy(struct memory *memory);
