@@ -3,6 +3,7 @@
  * Rule R2: while a folio is claimed nobody pins it, and its content stays. Each
  * attack works before the claim and after it, or it would prove nothing.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -44,22 +45,38 @@ static bool is_zero(const unsigned char *bytes, size_t length)
 	return !bytes[0] && !memcmp(bytes, bytes + 1, length - 1);
 }
 
+/* Did the attack do with the bytes, or with the pages, what it says it does? */
+static bool got_all(const struct memory *memory, const struct attack *attack,
+		    unsigned char *addr, size_t length, long long pins)
+{
+	if (attack->pins_only)
+		return pins >= (long long)(length / PAGE) &&
+		       memory_untouched(memory, addr, length);
+	return !memcmp(addr, stranger.buffer, length) &&
+	       memory_untouched(memory, addr, length) != attack->writes;
+}
+
 /* The attack with nobody's claim in the way: it must get at all bytes. */
 static bool works(const struct memory *memory, const struct attack *attack,
 		  unsigned char *addr, size_t length)
 {
+	long long pins = pins_taken();
 	struct attack_result result;
-	bool moved;
+	size_t at;
+	bool all;
 
 	memory_fill(memory);
 	memset(stranger.buffer, 0xa5, length);
 	result = stranger_attack(&stranger, attack, memory, addr, length);
-	moved = !memcmp(addr, stranger.buffer, length) &&
-		memory_untouched(memory, addr, length) != attack->writes;
-	if (result.outcome == ATTACK_SUCCEEDED && moved)
+	all = got_all(memory, attack, addr, length, pins_taken() - pins);
+	/* What AF_XDP pinned goes only some time after its socket. */
+	for (at = 0; at < length; at += PAGE)
+		wait_for_state(owner, addr + at, XPIN_PAGE_FREE);
+
+	if (result.outcome == ATTACK_SUCCEEDED && all)
 		return true;
-	ksft_print_msg("not claimed: %s, data %s\n", outcome(result),
-		       moved ? "moved" : "did not move");
+	ksft_print_msg("not claimed: %s, and %s all of it\n", outcome(result),
+		       all ? "got" : "did not get");
 	return false;
 }
 
@@ -122,7 +139,8 @@ static void attack_around_a_claim(const struct memory *memory,
 				  enum position position)
 {
 	unsigned char *addr = memory->wanted - (position == LATER ? PAGE : 0);
-	size_t length = position == LATER ? 3 * PAGE : PAGE;
+	/* A provided-buffer ring has a power of two of pages. */
+	size_t length = position == LATER ? 4 * PAGE : PAGE;
 	struct xpin_claim claim;
 	bool before, during, after;
 	int error;
@@ -143,6 +161,54 @@ static void attack_around_a_claim(const struct memory *memory,
 	      " (the rest goes through the page cache)" : "");
 }
 
+/* With what it needs not there, it says so; and it pinned nothing. */
+static void unavailable(const struct attack *attack,
+			const struct attack_target *target, const char *what)
+{
+	long long pins = pins_taken();
+	struct attack_result result;
+	bool ok;
+
+	result = attack_run(attack, target, stranger.buffer);
+	ok = result.outcome == ATTACK_UNAVAILABLE && result.why &&
+	     pins_taken() == pins;
+	if (!ok)
+		ksft_print_msg("%s\n", outcome(result));
+	check(ok, "%s: %s is not available: %s", what, attack->name,
+	      ok ? result.why : "");
+}
+
+static void without_what_it_needs(void)
+{
+	struct attack_target target = { .length = PAGE };
+	const struct attack *attack;
+	struct memory memory;
+	char path[64];
+
+	for (attack = attacks; attack->name; attack++)
+		unavailable(attack, &target, "nothing known");
+
+	memory_create(&memory, MEMORY_SHMEM_PAGE);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", memory.fd);
+	target.memfd = path;
+	unavailable(attack_find("udmabuf of it, read"), &target, "not sealed");
+	memory_destroy(&memory);
+}
+
+static void try(const struct memory *memory, const struct attack *attack,
+		enum position position)
+{
+	struct attack_target target = {
+		.local = memory->wanted,
+		.length = PAGE,
+	};
+
+	if (attack->memfd && memory->fd < 0)
+		unavailable(attack, &target, memory->name);
+	else
+		attack_around_a_claim(memory, attack, position);
+}
+
 int main(void)
 {
 	const struct attack *attack;
@@ -154,16 +220,20 @@ int main(void)
 	for (attack = attacks; attack->name; attack++)
 		count++;
 	ksft_print_header();
-	ksft_set_plan(MEMORY_KINDS * POSITIONS * count);
+	ksft_set_plan((MEMORY_KINDS * POSITIONS + 1) * count + 1);
 	stranger_start(&stranger);
 	owner = xpin_open();
 
+	without_what_it_needs();
 	for (kind = 0; kind < MEMORY_KINDS; kind++) {
 		memory_create(&memory, kind);
+		/* udmabuf wants this of a memfd. */
+		require(memory.fd < 0 ||
+			!fcntl(memory.fd, F_ADD_SEALS, F_SEAL_SHRINK),
+			"F_ADD_SEALS");
 		for (position = 0; position < POSITIONS; position++) {
 			for (attack = attacks; attack->name; attack++)
-				attack_around_a_claim(&memory, attack,
-						      position);
+				try(&memory, attack, position);
 		}
 		memory_destroy(&memory);
 	}

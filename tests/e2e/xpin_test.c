@@ -325,7 +325,8 @@ void memory_create(struct memory *memory, enum memory_kind kind)
 		.fd = -1,
 	};
 	if (kinds[kind].memfd) {
-		memory->fd = memfd_create("memory", MFD_CLOEXEC |
+		memory->fd = memfd_create("memory",
+					  MFD_CLOEXEC | MFD_ALLOW_SEALING |
 					  (kinds[kind].hugetlb ?
 					   MFD_HUGETLB : 0));
 		require(memory->fd >= 0, "memfd_create");
@@ -432,32 +433,40 @@ static void write_all(int fd, const void *data, size_t length)
 	require(write(fd, data, length) == (ssize_t)length, "write to a pipe");
 }
 
+/* By which a process opens what another one has open. */
+static const char *path_of(pid_t pid, int fd)
+{
+	static char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
+	return path;
+}
+
 static struct attack_result attack_here(const struct attack *attack,
-					pid_t owner, void *remote, void *local,
-					size_t length, void *buffer)
+					const struct stranger_request *request,
+					void *local, void *buffer)
 {
 	struct attack_target target = {
-		.pid = owner,
-		.remote = remote,
+		.pid = request->owner,
+		.remote = request->addr,
 		.local = local,
-		.length = length,
+		.length = request->length,
 		.block = BLOCK_DEVICE,
 		.file = EXT4_FILE,
+		.offset = request->offset,
 	};
 
+	if (request->fd >= 0)
+		target.memfd = path_of(request->owner, request->fd);
 	return attack_run(attack, &target, buffer);
 }
 
 static unsigned char *map_others(const struct stranger_request *request)
 {
+	const char *path = path_of(request->owner, request->fd);
 	unsigned char *base;
-	char path[64];
 	int fd;
 
-	if (request->fd < 0)
-		return NULL;
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", request->owner,
-		 request->fd);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	require(fd >= 0, path);
 	base = map(request->kind, fd);
@@ -470,6 +479,7 @@ static struct attack_result stranger_serve(const struct stranger *stranger,
 {
 	static unsigned char *held;
 	struct attack_result result = { .outcome = ATTACK_SUCCEEDED };
+	const struct attack *attack = request->attack;
 	unsigned char *base;
 
 	if (request->what == STRANGER_DROP) {
@@ -477,13 +487,14 @@ static struct attack_result stranger_serve(const struct stranger *stranger,
 		munmap(held, MEMORY_LENGTH);
 		return result;
 	}
+	if (request->what == STRANGER_ATTACK &&
+	    (attack->remote || attack->memfd))
+		return attack_here(attack, request, NULL, stranger->buffer);
 
 	base = map_others(request);
 	if (request->what == STRANGER_ATTACK) {
-		result = attack_here(request->attack, request->owner,
-				     request->addr,
-				     base ? base + request->offset : NULL,
-				     request->length, stranger->buffer);
+		result = attack_here(attack, request, base + request->offset,
+				     stranger->buffer);
 	} else {
 		result.error = -pin_hold(base + request->offset,
 					 request->length);
@@ -492,8 +503,7 @@ static struct attack_result stranger_serve(const struct stranger *stranger,
 			return result;
 		}
 	}
-	if (base)
-		munmap(base, MEMORY_LENGTH);
+	munmap(base, MEMORY_LENGTH);
 	return result;
 }
 
@@ -536,23 +546,26 @@ void stranger_stop(struct stranger *stranger)
 }
 
 static struct attack_result ask(struct stranger *stranger,
-				struct stranger_request request,
-				const struct memory *memory, void *addr,
-				size_t length)
+				const struct stranger_request *request)
 {
 	struct attack_result result;
 
-	request.owner = getpid();
-	if (memory) {
-		request.fd = memory->fd;
-		request.kind = memory->kind;
-		request.addr = addr;
-		request.offset = (unsigned char *)addr - memory->base;
-		request.length = length;
-	}
-	write_all(stranger->request, &request, sizeof(request));
+	write_all(stranger->request, request, sizeof(*request));
 	read_all(stranger->answer, &result, sizeof(result));
 	return result;
+}
+
+static struct stranger_request about(const struct memory *memory, void *addr,
+				     size_t length)
+{
+	return (struct stranger_request){
+		.owner = getpid(),
+		.fd = memory->fd,
+		.kind = memory->kind,
+		.addr = addr,
+		.offset = (unsigned char *)addr - memory->base,
+		.length = length,
+	};
 }
 
 struct attack_result stranger_attack(struct stranger *stranger,
@@ -560,15 +573,13 @@ struct attack_result stranger_attack(struct stranger *stranger,
 				     const struct memory *memory, void *addr,
 				     size_t length)
 {
-	struct stranger_request request = {
-		.what = STRANGER_ATTACK,
-		.attack = attack,
-	};
+	struct stranger_request request = about(memory, addr, length);
 
+	request.what = STRANGER_ATTACK;
+	request.attack = attack;
 	if (memory->fd < 0 && !attack->remote)
-		return attack_here(attack, getpid(), addr, addr, length,
-				   stranger->buffer);
-	return ask(stranger, request, memory, addr, length);
+		return attack_here(attack, &request, addr, stranger->buffer);
+	return ask(stranger, &request);
 }
 
 bool stranger_reaches(struct stranger *stranger, const struct memory *memory,
@@ -589,14 +600,15 @@ bool stranger_reaches(struct stranger *stranger, const struct memory *memory,
 int stranger_pin_hold(struct stranger *stranger, const struct memory *memory,
 		      void *addr, size_t length)
 {
-	struct stranger_request request = { .what = STRANGER_HOLD };
+	struct stranger_request request = about(memory, addr, length);
 
-	return -ask(stranger, request, memory, addr, length).error;
+	request.what = STRANGER_HOLD;
+	return -ask(stranger, &request).error;
 }
 
 void stranger_pin_drop(struct stranger *stranger)
 {
-	struct stranger_request request = { .what = STRANGER_DROP };
+	const struct stranger_request request = { .what = STRANGER_DROP };
 
-	ask(stranger, request, NULL, NULL, 0);
+	ask(stranger, &request);
 }

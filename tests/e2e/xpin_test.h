@@ -142,8 +142,9 @@ struct stranger {
 void stranger_start(struct stranger *stranger);
 void stranger_stop(struct stranger *stranger);
 /*
- * Attacks part of @memory: from the other process, except that anonymous memory
- * can be pinned only by its own process unless the attack is a remote one.
+ * Attacks part of @memory from the other process, which has it mapped only for
+ * an attack that needs that. Anonymous memory can be pinned only by its own
+ * process unless the attack is a remote one.
  */
 struct attack_result stranger_attack(struct stranger *stranger,
 				     const struct attack *attack,

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Ways in which a process gets at memory through GUP's FOLL_PIN, each tried
- * with an unprivileged system call. What they return while the memory is
- * owned, and why, is the table in attack.c.
+ * Ways in which a process gets at memory through GUP's FOLL_PIN. What they
+ * return while the memory is owned, and why, is the table in attack.c.
  */
 #ifndef ATTACK_H
 #define ATTACK_H
@@ -21,6 +20,12 @@
  * @block: path of a block device whose first @length bytes may be overwritten
  * @file: path of a file that may be created and overwritten, on a filesystem
  *	that can do O_DIRECT
+ * @memfd: path by which the memfd that has the memory can be opened; NULL if it
+ *	is not in a memfd, or not known
+ * @offset: of the memory in @memfd
+ *
+ * What is not known stays NULL or 0: the attacks that need it are then
+ * unavailable.
  */
 struct attack_target {
 	pid_t pid;
@@ -29,6 +34,8 @@ struct attack_target {
 	size_t length;
 	const char *block;
 	const char *file;
+	const char *memfd;
+	off_t offset;
 };
 
 enum attack_outcome {
@@ -60,17 +67,29 @@ struct attack_result {
  * struct attack - one way to get at memory
  * @name: for people
  * @writes: overwrites the memory; otherwise reads it
- * @remote: uses &attack_target.remote; otherwise &attack_target.local
+ * @remote: uses &attack_target.remote; otherwise, and unless @memfd,
+ *	&attack_target.local
+ * @memfd: uses &attack_target.memfd, and needs no mapping of the memory
+ * @pins_only: takes the pins, says that it transferred all, but moves nothing.
+ *	The pins may outlive attack_run() by a moment
  * @first: errno when the first page of the range is owned by somebody
  * @later: outcome when only a later page is
  * @later_error: errno if @later is %ATTACK_REFUSED
  * @later_unpinned: with a later page owned the rest is copied without a pin
  * @reason: why the two are as they are
+ * @run: tries it
+ * @file: direct I/O only: with &attack_target.file; otherwise with
+ *	&attack_target.block
+ * @aio: direct I/O only: by Linux AIO
+ * @vectors: direct I/O only: the memory is the second of three vectors, and the
+ *	third alone is more than one bio holds
  */
 struct attack {
 	const char *name;
 	bool writes;
 	bool remote;
+	bool memfd;
+	bool pins_only;
 	int first;
 	enum attack_outcome later;
 	int later_error;
@@ -79,6 +98,9 @@ struct attack {
 	ssize_t (*run)(const struct attack *attack,
 		       const struct attack_target *target, void *buffer,
 		       const char **why);
+	bool file;
+	bool aio;
+	bool vectors;
 };
 
 /* Ends with one whose name is NULL. */
