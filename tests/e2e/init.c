@@ -39,6 +39,7 @@ static const struct program {
 } programs[] = {
 	{ .name = "abi", .seconds = 120 },
 	{ .name = "refusal", .seconds = 300 },
+	{ .name = "witness", .seconds = 120 },
 	{ .name = "foreign", .seconds = 120 },
 	{ .name = "owner", .seconds = 120 },
 	{ .name = "death", .seconds = 120 },
