@@ -35,12 +35,11 @@ static ssize_t process_vm(const struct attack *attack,
 	else
 		n = process_vm_readv(target->pid, &mine, 1, &theirs, 1, 0);
 	n = or_errno(n);
-	if (n == -EPERM)
-		*why = "only who may trace the process may do it";
-	else if (n == -ESRCH)
-		*why = "there is no such process";
-	else if (n == -ENOSYS)
-		*why = "this kernel has no such call";
+	/* EFAULT is the one that the memory can be the reason of. */
+	if (n < 0 && n != -EFAULT)
+		*why = n == -EPERM ? "only who may trace the process can" :
+		       n == -ESRCH ? "there is no such process" :
+		       "process_vm_readv() does not work here";
 	return n;
 }
 
@@ -171,8 +170,8 @@ static ssize_t xdp_umem(const struct attack *attack,
 }
 
 /* Moves the bytes through a mapping of the dma-buf. */
-static ssize_t through_dmabuf(const struct attack *attack, int dmabuf,
-			      void *buffer, size_t length, const char **why)
+static ssize_t through_mapping(const struct attack *attack, int dmabuf,
+			       void *buffer, size_t length, const char **why)
 {
 	void *mapped;
 
@@ -190,9 +189,9 @@ static ssize_t through_dmabuf(const struct attack *attack, int dmabuf,
 	return length;
 }
 
-static ssize_t udmabuf(const struct attack *attack,
-		       const struct attack_target *target, void *buffer,
-		       const char **why)
+static ssize_t through_dmabuf(const struct attack *attack,
+			      const struct attack_target *target, void *buffer,
+			      const char **why)
 {
 	struct udmabuf_create create = {
 		.flags = UDMABUF_FLAGS_CLOEXEC,
@@ -227,7 +226,7 @@ static ssize_t udmabuf(const struct attack *attack,
 		n = -errno;
 		goto close_memfd;
 	}
-	n = through_dmabuf(attack, dmabuf, buffer, target->length, why);
+	n = through_mapping(attack, dmabuf, buffer, target->length, why);
 	close(dmabuf);
 close_memfd:
 	close(memfd);
@@ -375,7 +374,7 @@ out:
 		  "for a short count"
 
 #define UDMABUF								       \
-	.run = udmabuf, .memfd = true,					       \
+	.run = through_dmabuf, .memfd = true,					       \
 	.first = EBUSY, .later = ATTACK_REFUSED, .later_error = EBUSY,	       \
 	.reason = "memfd_pin_folios() pins all of the range or nothing; "      \
 		  "udmabuf_create() passes its error on"

@@ -17,7 +17,8 @@
  * @local: address of the same memory in the calling process; NULL if it is not
  *	mapped there
  * @length: bytes, a multiple of the page size
- * @block: path of a block device whose first @length bytes may be overwritten
+ * @block: path of a block device whose first @length bytes, and 257 pages after
+ *	these, may be overwritten
  * @file: path of a file that may be created and overwritten, on a filesystem
  *	that can do O_DIRECT
  * @memfd: path by which the memfd that has the memory can be opened; NULL if it
