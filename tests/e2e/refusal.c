@@ -45,12 +45,12 @@ static bool is_zero(const unsigned char *bytes, size_t length)
 	return !bytes[0] && !memcmp(bytes, bytes + 1, length - 1);
 }
 
-/* Did the attack do with the bytes, or with the pages, what it says it does? */
+/* Did the attack move the bytes, or pin the pages, as it says? */
 static bool got_all(const struct memory *memory, const struct attack *attack,
 		    unsigned char *addr, size_t length, long long pins)
 {
 	if (attack->pins_only)
-		return pins >= (long long)(length / PAGE) &&
+		return pins_taken() - pins >= (long long)(length / PAGE) &&
 		       memory_untouched(memory, addr, length);
 	return !memcmp(addr, stranger.buffer, length) &&
 	       memory_untouched(memory, addr, length) != attack->writes;
@@ -60,15 +60,15 @@ static bool got_all(const struct memory *memory, const struct attack *attack,
 static bool works(const struct memory *memory, const struct attack *attack,
 		  unsigned char *addr, size_t length)
 {
-	long long pins = pins_taken();
+	long long pins = attack->pins_only ? pins_taken() : 0;
 	struct attack_result result;
 	size_t at;
 	bool all;
 
-	memory_fill(memory);
+	memory_fill_part(memory, addr, length);
 	memset(stranger.buffer, 0xa5, length);
 	result = stranger_attack(&stranger, attack, memory, addr, length);
-	all = got_all(memory, attack, addr, length, pins_taken() - pins);
+	all = got_all(memory, attack, addr, length, pins);
 	/* What AF_XDP pinned goes only some time after its socket. */
 	for (at = 0; at < length; at += PAGE)
 		wait_for_state(owner, addr + at, XPIN_PAGE_FREE);
@@ -101,7 +101,7 @@ static bool refused(const struct memory *memory, const struct attack *attack,
 	struct attack_result result;
 	bool ok = true;
 
-	memory_fill(memory);
+	memory_fill_part(memory, addr, length);
 	memset(stranger.buffer, 0xa5, length);
 	result = stranger_attack(&stranger, attack, memory, addr, length);
 

@@ -371,8 +371,13 @@ static __u64 content(const struct memory *memory, const __u64 *word)
 
 void memory_fill(const struct memory *memory)
 {
-	__u64 *word = (__u64 *)memory->base;
-	__u64 *end = (__u64 *)(memory->base + MEMORY_LENGTH);
+	memory_fill_part(memory, memory->base, MEMORY_LENGTH);
+}
+
+void memory_fill_part(const struct memory *memory, void *addr, size_t length)
+{
+	__u64 *word = addr;
+	__u64 *end = (__u64 *)((char *)addr + length);
 
 	for (; word < end; word++)
 		*word = content(memory, word);
@@ -471,6 +476,9 @@ static unsigned char *map_others(const struct stranger_request *request)
 	require(fd >= 0, path);
 	base = map(request->kind, fd);
 	close(fd);
+	/* GUP's fast path sees only what is in the page table. */
+	require(!madvise(base + request->offset, request->length,
+			 MADV_POPULATE_WRITE), "populate");
 	return base;
 }
 
@@ -546,26 +554,23 @@ void stranger_stop(struct stranger *stranger)
 }
 
 static struct attack_result ask(struct stranger *stranger,
-				const struct stranger_request *request)
+				struct stranger_request request,
+				const struct memory *memory, void *addr,
+				size_t length)
 {
 	struct attack_result result;
 
-	write_all(stranger->request, request, sizeof(*request));
+	request.owner = getpid();
+	if (memory) {
+		request.fd = memory->fd;
+		request.kind = memory->kind;
+		request.addr = addr;
+		request.offset = (unsigned char *)addr - memory->base;
+		request.length = length;
+	}
+	write_all(stranger->request, &request, sizeof(request));
 	read_all(stranger->answer, &result, sizeof(result));
 	return result;
-}
-
-static struct stranger_request about(const struct memory *memory, void *addr,
-				     size_t length)
-{
-	return (struct stranger_request){
-		.owner = getpid(),
-		.fd = memory->fd,
-		.kind = memory->kind,
-		.addr = addr,
-		.offset = (unsigned char *)addr - memory->base,
-		.length = length,
-	};
 }
 
 struct attack_result stranger_attack(struct stranger *stranger,
@@ -573,13 +578,18 @@ struct attack_result stranger_attack(struct stranger *stranger,
 				     const struct memory *memory, void *addr,
 				     size_t length)
 {
-	struct stranger_request request = about(memory, addr, length);
+	struct stranger_request request = {
+		.what = STRANGER_ATTACK,
+		.attack = attack,
+		.owner = getpid(),
+		.fd = memory->fd,
+		.addr = addr,
+		.length = length,
+	};
 
-	request.what = STRANGER_ATTACK;
-	request.attack = attack;
 	if (memory->fd < 0 && !attack->remote)
 		return attack_here(attack, &request, addr, stranger->buffer);
-	return ask(stranger, &request);
+	return ask(stranger, request, memory, addr, length);
 }
 
 bool stranger_reaches(struct stranger *stranger, const struct memory *memory,
@@ -600,15 +610,14 @@ bool stranger_reaches(struct stranger *stranger, const struct memory *memory,
 int stranger_pin_hold(struct stranger *stranger, const struct memory *memory,
 		      void *addr, size_t length)
 {
-	struct stranger_request request = about(memory, addr, length);
+	struct stranger_request request = { .what = STRANGER_HOLD };
 
-	request.what = STRANGER_HOLD;
-	return -ask(stranger, &request).error;
+	return -ask(stranger, request, memory, addr, length).error;
 }
 
 void stranger_pin_drop(struct stranger *stranger)
 {
-	const struct stranger_request request = { .what = STRANGER_DROP };
+	struct stranger_request request = { .what = STRANGER_DROP };
 
-	ask(stranger, &request);
+	ask(stranger, request, NULL, NULL, 0);
 }

@@ -115,6 +115,7 @@ void memory_create(struct memory *memory, enum memory_kind kind);
 void memory_destroy(struct memory *memory);
 /* Gives every page a content of its own. */
 void memory_fill(const struct memory *memory);
+void memory_fill_part(const struct memory *memory, void *addr, size_t length);
 /* True if @length bytes from @addr are as memory_fill() left them. */
 bool memory_untouched(const struct memory *memory, const void *addr,
 		      size_t length);
