@@ -365,7 +365,7 @@ out:
 #define BUFFER_RING							       \
 	.run = buffer_ring, .pins_only = true,				       \
 	.first = EBUSY, .later = ATTACK_REFUSED, .later_error = EFAULT,	       \
-	.reason = "io_pin_pages(), as for a registered buffer"
+	.reason = "io_pin_pages() again; the ring itself is what is pinned"
 
 #define XDP_UMEM							       \
 	.run = xdp_umem, .pins_only = true,				       \
@@ -374,7 +374,7 @@ out:
 		  "for a short count"
 
 #define UDMABUF								       \
-	.run = through_dmabuf, .memfd = true,					       \
+	.run = through_dmabuf, .memfd = true,				       \
 	.first = EBUSY, .later = ATTACK_REFUSED, .later_error = EBUSY,	       \
 	.reason = "memfd_pin_folios() pins all of the range or nothing; "      \
 		  "udmabuf_create() passes its error on"
@@ -401,8 +401,8 @@ out:
 #define AIO_VECTORS_BLOCK						       \
 	.run = direct_io, .vectors = true, .aio = true,			       \
 	.first = EIO, .later = ATTACK_REFUSED, .later_error = EIO,	       \
-	.reason = "the same, but it forgets the errno: it completes the bio "  \
-		  "that could not be filled with BLK_STS_IOERR"
+	.reason = "__blkdev_direct_IO() completes the bio that it can't fill " \
+		  "with BLK_STS_IOERR, and nobody waits for the errno"
 
 #define DIRECT_FILE							       \
 	.run = direct_io, .file = true,					       \

@@ -82,8 +82,8 @@ struct attack_result {
  * @file: direct I/O only: with &attack_target.file; otherwise with
  *	&attack_target.block
  * @aio: direct I/O only: by Linux AIO
- * @vectors: direct I/O only: the memory is the second of three vectors, and the
- *	third alone is more than one bio holds
+ * @vectors: direct I/O only: the memory is the second of three vectors, which
+ *	together are more than one bio holds
  */
 struct attack {
 	const char *name;
