@@ -1,27 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
-/* /dev/xpin from its caller's side: sizes, flags, ranges, errnos, states. */
+/*
+ * /dev/xpin from its caller's side: the format that all ioctls have in common,
+ * and whom they serve.
+ */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "kselftest.h"
 #include "xpin_test.h"
 
-static struct stranger stranger;
-static int owner, other;
+static int owner;
+static struct memory memory;
+
+/* Two pages for an argument, and behind them there is nothing. */
+static unsigned char *room;
+
+#define ROOM		(2 * PAGE)
+#define ROOM_END	(room + ROOM)
 
 /* Where a query's answer goes. */
 static __u8 states[PAGE];
 
-static int call(unsigned long request, void *argument)
+static int call(int fd, unsigned long request, void *argument)
 {
-	return ioctl(owner, request, argument) ? -errno : 0;
+	return ioctl(fd, request, argument) ? -errno : 0;
 }
 
 /* --- The general format --- */
@@ -33,9 +41,9 @@ union argument {
 	};
 	struct xpin_info info;
 	struct xpin_claim claim;
+	struct xpin_claim_memfd memfd;
 	struct xpin_part part;
 	struct xpin_query query;
-	unsigned char bytes[256];
 };
 
 #define NO_SUCH_CLAIM	0xdead
@@ -49,24 +57,30 @@ static const struct format {
 } formats[] = {
 	{ "INFO", XPIN_IOC_INFO, sizeof(struct xpin_info), 0 },
 	{ "CLAIM", XPIN_IOC_CLAIM, sizeof(struct xpin_claim), 0 },
+	{ "CLAIM_MEMFD", XPIN_IOC_CLAIM_MEMFD, sizeof(struct xpin_claim_memfd),
+	  0 },
 	{ "RELEASE", XPIN_IOC_RELEASE, sizeof(struct xpin_part), -ENOENT },
 	{ "SHARE", XPIN_IOC_SHARE, sizeof(struct xpin_part), -ENOENT },
 	{ "UNSHARE", XPIN_IOC_UNSHARE, sizeof(struct xpin_part), -ENOENT },
 	{ "QUERY", XPIN_IOC_QUERY, sizeof(struct xpin_query), 0 },
 };
 
-static void valid(union argument *argument, const struct format *format,
-		  const struct memory *memory)
+static void fill_in(union argument *argument, const struct format *format)
 {
 	memset(argument, 0, sizeof(*argument));
 	argument->size = format->size;
 	switch (format->request) {
 	case XPIN_IOC_CLAIM:
-		argument->claim.addr = (uintptr_t)memory->wanted;
+		argument->claim.addr = (uintptr_t)memory.wanted;
 		argument->claim.length = PAGE;
 		break;
+	case XPIN_IOC_CLAIM_MEMFD:
+		argument->memfd.fd = memory.fd;
+		argument->memfd.offset = PAGE;
+		argument->memfd.length = PAGE;
+		break;
 	case XPIN_IOC_QUERY:
-		argument->query.addr = (uintptr_t)memory->wanted;
+		argument->query.addr = (uintptr_t)memory.wanted;
 		argument->query.length = PAGE;
 		argument->query.states = (uintptr_t)states;
 		break;
@@ -78,13 +92,20 @@ static void valid(union argument *argument, const struct format *format,
 	}
 }
 
-static bool returns(const struct format *format, union argument *argument,
-		    int expected, const char *what)
+static bool returns(const struct format *format, void *argument, int expected,
+		    const char *what)
 {
-	int result = call(format->request, argument);
+	int result = call(owner, format->request, argument);
+	const union argument *answer = argument;
+	struct xpin_part part;
 
-	if (!result && format->request == XPIN_IOC_CLAIM)
-		require(!xpin_release(owner, &argument->claim), "release");
+	if (!result && (format->request == XPIN_IOC_CLAIM ||
+			format->request == XPIN_IOC_CLAIM_MEMFD))
+		require(!xpin_part(owner, XPIN_IOC_RELEASE,
+				   format->request == XPIN_IOC_CLAIM ?
+				   answer->claim.claim_id :
+				   answer->memfd.claim_id, 0, XPIN_WHOLE, &part),
+			"release");
 	if (result == expected)
 		return true;
 	ksft_print_msg("%s: %s: %d, not %d\n", format->name, what, result,
@@ -92,447 +113,326 @@ static bool returns(const struct format *format, union argument *argument,
 	return false;
 }
 
-static void format_of(const struct format *format, const struct memory *memory)
+/* A structure that says it has @size bytes; where it ends, @tail follows. */
+static bool sized(const struct format *format, size_t size, size_t tail,
+		  int expected, const char *what)
 {
-	union argument argument;
-	bool ok;
+	union argument *argument = (void *)room;
 
-	valid(&argument, format, memory);
-	ok = returns(format, &argument, format->result, "as declared");
-	valid(&argument, format, memory);
-	argument.size += 8;
-	ok &= returns(format, &argument, format->result, "a longer one");
-	check(ok, "%s: accepted, with a tail of zeros, too", format->name);
-
-	valid(&argument, format, memory);
-	argument.bytes[argument.size] = 1;
-	argument.size += 8;
-	ok = returns(format, &argument, -E2BIG, "a byte behind the end");
-	valid(&argument, format, memory);
-	argument.size -= 8;
-	ok &= returns(format, &argument, -EINVAL, "a shorter one");
-	valid(&argument, format, memory);
-	argument.size = 0;
-	ok &= returns(format, &argument, -EINVAL, "size 0");
-	check(ok, "%s: a wrong size is refused", format->name);
-
-	valid(&argument, format, memory);
-	argument.flags = 1;
-	ok = returns(format, &argument, -EINVAL, "flag 0");
-	valid(&argument, format, memory);
-	argument.flags = 1U << 31;
-	ok &= returns(format, &argument, -EINVAL, "flag 31");
-	check(ok, "%s: an unknown flag is refused", format->name);
-
-	check(call(format->request, NULL) == -EFAULT,
-	      "%s: no structure is EFAULT", format->name);
+	memset(room, 0, ROOM);
+	fill_in(argument, format);
+	argument->size = size;
+	if (tail)
+		room[tail] = 1;
+	return returns(format, argument, expected, what);
 }
 
-static void info_and_unknown(void)
+static void sizes(const struct format *format)
+{
+	const size_t size = format->size;
+	const int result = format->result;
+	bool ok;
+
+	ok = sized(format, size, 0, result, "as declared");
+	ok &= sized(format, size + 1, 0, result, "a byte longer");
+	ok &= sized(format, size + 8, 0, result, "a member longer");
+	ok &= sized(format, PAGE, 0, result, "a page");
+	ok &= sized(format, size, size, result, "a byte behind the end");
+	check(ok, "%s: accepted, with a tail of zeros, too", format->name);
+
+	ok = sized(format, size + 1, size, -E2BIG, "a byte in the tail");
+	ok &= sized(format, size + 8, size + 7, -E2BIG, "the member's last");
+	ok &= sized(format, PAGE, PAGE - 1, -E2BIG, "the page's last byte");
+	check(ok, "%s: a tail that is not zero is E2BIG", format->name);
+
+	ok = sized(format, PAGE + 1, 0, -E2BIG, "a page and a byte");
+	ok &= sized(format, ROOM, 0, -E2BIG, "two pages");
+	ok &= sized(format, ~0U, 0, -E2BIG, "4 GiB");
+	check(ok, "%s: more than a page is E2BIG", format->name);
+
+	ok = sized(format, size - 1, 0, -EINVAL, "a byte shorter");
+	ok &= sized(format, size - 8, 0, -EINVAL, "a member shorter");
+	ok &= sized(format, 4, 0, -EINVAL, "the size alone");
+	ok &= sized(format, 0, 0, -EINVAL, "nothing");
+	check(ok, "%s: a shorter one is EINVAL", format->name);
+}
+
+static void unknown_flags(const struct format *format)
+{
+	union argument argument;
+	bool ok = true;
+	int bit;
+
+	for (bit = 0; bit < 32; bit++) {
+		fill_in(&argument, format);
+		argument.flags = 1U << bit;
+		ok &= returns(format, &argument, -EINVAL, "a flag");
+	}
+	check(ok, "%s: an unknown flag is EINVAL", format->name);
+}
+
+/* The first @readable bytes of a structure of @size are in front of the hole. */
+static bool cut_off(const struct format *format, size_t size, size_t readable,
+		    const char *what)
+{
+	unsigned char *start = ROOM_END - readable;
+	union argument argument;
+
+	memset(room, 0, ROOM);
+	fill_in(&argument, format);
+	argument.size = size;
+	memcpy(start, &argument, readable < format->size ? readable :
+							   format->size);
+	return returns(format, start, -EFAULT, what);
+}
+
+static void unreadable(const struct format *format)
+{
+	const size_t size = format->size;
+	bool ok;
+
+	ok = returns(format, NULL, -EFAULT, "NULL");
+	ok &= returns(format, (void *)-PAGE, -EFAULT, "the kernel's memory");
+	ok &= cut_off(format, size, 0, "all in a hole");
+	ok &= cut_off(format, size, 2, "half of the size readable");
+	ok &= cut_off(format, size, 4, "the size readable");
+	ok &= cut_off(format, size, 8, "size and flags readable");
+	ok &= cut_off(format, size, size - 1, "the last byte in a hole");
+	ok &= cut_off(format, size + 8, size, "the tail in a hole");
+	check(ok, "%s: one that can't be read is EFAULT", format->name);
+}
+
+static void unwritable(const struct format *format)
+{
+	long long pins = pins_held();
+	bool ok;
+
+	fill_in((union argument *)room, format);
+	require(!mprotect(room, ROOM, PROT_READ), "mprotect");
+	ok = returns(format, room, -EFAULT, "read-only");
+	require(!mprotect(room, ROOM, PROT_READ | PROT_WRITE), "mprotect");
+	check(ok && pins_held() == pins && !xpin_stat("entries") &&
+	      xpin_page_state(owner, memory.wanted) == XPIN_PAGE_FREE,
+	      "%s: one that can't be written is EFAULT, and nothing is claimed",
+	      format->name);
+}
+
+static void info(void)
 {
 	struct xpin_info info = { .size = sizeof(info) };
 
-	check(!call(XPIN_IOC_INFO, &info) &&
+	check(!call(owner, XPIN_IOC_INFO, &info) &&
 	      info.api_version == XPIN_API_VERSION &&
 	      info.backend == XPIN_BACKEND_NOTIFIER && !info.features,
 	      "INFO tells version and backend");
-	check(call(_IO(XPIN_TYPE, 0x07), &info) == -ENOTTY &&
-	      call(_IO(XPIN_TYPE, 0xff), &info) == -ENOTTY &&
-	      call(_IO(XPIN_TYPE + 1, 0), &info) == -ENOTTY &&
-	      call(_IOWR(XPIN_TYPE, 0, struct xpin_info), &info) == -ENOTTY,
-	      "an unknown ioctl is ENOTTY");
 }
 
-/* --- Ranges --- */
-
-static void bad_ranges(const struct memory *memory)
+static bool unknown(unsigned long request)
 {
-	const __u64 addr = (uintptr_t)memory->wanted;
-	const struct {
-		const char *name;
-		__u64 addr;
-		__u64 length;
-	} ranges[] = {
-		{ "a misaligned address", addr + 1, PAGE },
-		{ "a misaligned length", addr, PAGE + 1 },
-		{ "no length", addr, 0 },
-		{ "a range that wraps", addr, -PAGE },
-		{ "XPIN_WHOLE", addr, XPIN_WHOLE },
-	};
-	struct xpin_claim claim;
-	struct xpin_query query;
-	size_t i;
+	union argument argument;
+	int result;
 
-	for (i = 0; i < ARRAY_SIZE(ranges); i++) {
-		query = (struct xpin_query){
-			.size = sizeof(query),
-			.addr = ranges[i].addr,
-			.length = ranges[i].length,
-			.states = (uintptr_t)states,
-		};
-		check(xpin_claim(owner, (void *)ranges[i].addr,
-				 ranges[i].length, 0, &claim) == -EINVAL &&
-		      claim.busy_addr == XPIN_NO_ADDR &&
-		      call(XPIN_IOC_QUERY, &query) == -EINVAL,
-		      "CLAIM and QUERY of %s are EINVAL", ranges[i].name);
-	}
+	/* Well-formed for the first ioctl, if it were that. */
+	fill_in(&argument, &formats[0]);
+	result = call(owner, request, &argument);
+	if (result != -ENOTTY)
+		ksft_print_msg("ioctl 0x%lx: %d\n", request, result);
+	return result == -ENOTTY;
 }
 
-static void bad_parts(const struct memory *memory)
+static void unknown_ioctls(void)
 {
-	static const struct {
-		const char *name;
-		__u64 offset;
-		__u64 length;
-		int error;
-	} parts[] = {
-		{ "a misaligned offset", 1, PAGE, -EINVAL },
-		{ "a misaligned length", 0, PAGE - 1, -EINVAL },
-		{ "no length", 0, 0, -EINVAL },
-		{ "a part that wraps", PAGE, -PAGE, -EINVAL },
-		{ "XPIN_WHOLE from the middle", PAGE, XPIN_WHOLE, -EINVAL },
-		{ "a part behind the end", 4 * PAGE, PAGE, -ENOENT },
-		{ "a part beyond the end", 3 * PAGE, 2 * PAGE, -ENOENT },
-	};
-	static const unsigned long requests[] = {
-		XPIN_IOC_RELEASE, XPIN_IOC_SHARE, XPIN_IOC_UNSHARE,
-	};
-	struct xpin_claim claim;
-	struct xpin_part part;
-	size_t i, j;
-	bool ok;
+	unsigned int number, type, direction;
+	bool ok = true;
 
-	require(!xpin_claim(owner, memory->wanted, 4 * PAGE, 0, &claim),
-		"claim");
-	for (i = 0; i < ARRAY_SIZE(parts); i++) {
-		ok = true;
-		for (j = 0; j < ARRAY_SIZE(requests); j++)
-			ok &= xpin_part(owner, requests[j], claim.claim_id,
-					parts[i].offset, parts[i].length,
-					&part) == parts[i].error;
-		check(ok && xpin_all_pages(owner, memory->wanted, 4 * PAGE,
-					   XPIN_PAGE_MINE),
-		      "%s is %s", parts[i].name,
-		      parts[i].error == -EINVAL ? "EINVAL" : "ENOENT");
-	}
+	for (number = ARRAY_SIZE(formats); number < 256; number++)
+		ok &= unknown(_IO(XPIN_TYPE, number));
+	check(ok, "an unknown number is ENOTTY");
 
 	ok = true;
-	for (j = 0; j < 2; j++) {
-		part = (struct xpin_part){
-			.size = sizeof(part),
-			.claim_id = claim.claim_id,
-			.length = XPIN_WHOLE,
-			.timeout_ns = 1,
-		};
-		ok &= call(requests[j], &part) == -EINVAL;
+	for (type = 0; type < 256; type++) {
+		if (type != XPIN_TYPE)
+			ok &= unknown(_IO(type, 0));
 	}
-	check(ok, "RELEASE and SHARE take no timeout");
+	check(ok, "another type is ENOTTY");
 
-	ok = xpin_release(other, &claim) == -ENOENT &&
-	     !xpin_release(owner, &claim) &&
-	     xpin_release(owner, &claim) == -ENOENT;
-	claim.claim_id = 0;
-	ok &= xpin_release(owner, &claim) == -ENOENT;
-	claim.claim_id = 1ULL << 40;
-	ok &= xpin_release(owner, &claim) == -ENOENT;
-	check(ok, "another file's, a released and an invented claim are ENOENT");
+	ok = true;
+	for (number = 0; number < ARRAY_SIZE(formats); number++) {
+		ok &= unknown(_IOC(_IOC_NONE, XPIN_TYPE, number, 8));
+		for (direction = 1; direction < 4; direction++) {
+			ok &= unknown(_IOC(direction, XPIN_TYPE, number, 0));
+			ok &= unknown(_IOC(direction, XPIN_TYPE, number,
+					   sizeof(struct xpin_info)));
+		}
+	}
+	check(ok, "a direction or a size in the number is ENOTTY");
 }
 
-/* --- Memory that can't be claimed --- */
+/* --- Other processes (rule R8) --- */
 
-static int try_claim(void *addr, size_t length)
+/* How many of the ioctls, which work for the opener, are -EIO here. */
+static char count_eio(int fd)
 {
-	struct xpin_claim claim;
-	int error = xpin_claim(owner, addr, length, 0, &claim);
+	union argument argument;
+	char count = 0;
+	size_t i;
 
-	if (!error)
-		require(!xpin_release(owner, &claim), "release");
-	return error;
+	for (i = 0; i < ARRAY_SIZE(formats); i++) {
+		fill_in(&argument, &formats[i]);
+		count += call(fd, formats[i].request, &argument) == -EIO;
+	}
+	return count;
 }
 
-static void wrong_memory(void)
+/* A byte, and a file unless @fd is -1. */
+static void send_file(int to, int fd, char byte)
 {
-	unsigned char *area;
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(fd))];
+	} control = {
+		.header = {
+			.cmsg_len = CMSG_LEN(sizeof(fd)),
+			.cmsg_level = SOL_SOCKET,
+			.cmsg_type = SCM_RIGHTS,
+		},
+	};
+	struct iovec data = { &byte, 1 };
+	struct msghdr message = {
+		.msg_iov = &data,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+	require(sendmsg(to, &message, 0) == 1, "sendmsg");
+}
+
+static int receive_file(int from, char *byte)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec data = { byte, 1 };
+	struct msghdr message = {
+		.msg_iov = &data,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
 	int fd;
 
-	area = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	require(area != MAP_FAILED, "mmap");
-	memset(area, 1, 4 * PAGE);
-	require(!munmap(area + 2 * PAGE, PAGE), "munmap");
-	require(!mprotect(area + 3 * PAGE, PAGE, PROT_READ), "mprotect");
-
-	check(try_claim(area + 2 * PAGE, PAGE) == -EFAULT &&
-	      try_claim(area, 3 * PAGE) == -EFAULT &&
-	      xpin_all_pages(owner, area, 2 * PAGE, XPIN_PAGE_FREE),
-	      "a hole is EFAULT, and what is before it stays free");
-	check(xpin_page_state(owner, area + 2 * PAGE) == XPIN_PAGE_NONE,
-	      "QUERY of a hole says none");
-	check(try_claim(area + 3 * PAGE, PAGE) == -EFAULT,
-	      "memory that may not be written is EFAULT");
-	check(try_claim((void *)(-4 * PAGE), PAGE) == -EFAULT,
-	      "the kernel's memory is EFAULT");
-	munmap(area, 4 * PAGE);
-
-	area = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	require(area != MAP_FAILED, "mmap");
-	check(xpin_page_state(owner, area) == XPIN_PAGE_NONE &&
-	      xpin_page_state(owner, area) == XPIN_PAGE_NONE,
-	      "QUERY faults nothing in");
-	check(!try_claim(area, PAGE), "CLAIM does");
-	munmap(area, PAGE);
-
-	fd = open(EXT4_FILE, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	require(fd >= 0 && !ftruncate(fd, PAGE), EXT4_FILE);
-	area = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	require(area != MAP_FAILED, "mmap");
-	area[0] = 1;
-	check(try_claim(area, PAGE) == -EOPNOTSUPP &&
-	      xpin_page_state(owner, area) == XPIN_PAGE_NONE,
-	      "a shared mapping of a file on ext4 is EOPNOTSUPP");
-	munmap(area, PAGE);
-
-	area = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
-	require(area != MAP_FAILED, "mmap");
-	check(xpin_page_state(owner, area) == XPIN_PAGE_NONE &&
-	      !try_claim(area, PAGE) &&
-	      xpin_page_state(owner, area) == XPIN_PAGE_FREE,
-	      "of a private one the copy is claimed");
-	munmap(area, PAGE);
-	close(fd);
+	require(recvmsg(from, &message, MSG_CMSG_CLOEXEC) == 1, "recvmsg");
+	require(message.msg_controllen >= CMSG_LEN(sizeof(fd)),
+		"no file was received");
+	memcpy(&fd, CMSG_DATA(&control.header), sizeof(fd));
+	return fd;
 }
 
-/* --- RLIMIT_MEMLOCK --- */
-
-#define LIMIT	(16 * PAGE)
-
-/* Kilobytes, from a line "VmLck:	64 kB". */
-static long long locked(void)
+static void over_a_socket(void)
 {
-	char line[128];
-	long long kilobytes = -1;
-	FILE *file = fopen("/proc/self/status", "re");
-
-	require(file, "/proc/self/status");
-	while (fgets(line, sizeof(line), file))
-		sscanf(line, "VmLck: %lld", &kilobytes);
-	fclose(file);
-	return kilobytes;
-}
-
-/* In a process that root's capabilities don't exempt. Bit n: step n failed. */
-static unsigned int memlock_steps(void)
-{
-	const struct rlimit limit = { LIMIT, LIMIT };
-	struct xpin_claim claim, again;
-	struct memory small, large;
-	unsigned int failed = 0;
-
-	memory_create(&small, MEMORY_ANON_PAGE);
-	memory_create(&large, MEMORY_ANON_LARGE);
-	owner = xpin_open();
-	require(!setrlimit(RLIMIT_MEMLOCK, &limit) && !setuid(65534),
-		"become an ordinary user");
-
-	failed |= (try_claim(small.base, LIMIT + PAGE) != -ENOMEM) << 0;
-	failed |= (try_claim(large.base, PAGE) != -ENOMEM) << 1;
-	failed |= (locked() != 0) << 2;
-	failed |= !!xpin_claim(owner, small.base, LIMIT, 0, &claim) << 3;
-	failed |= (locked() != LIMIT / 1024) << 4;
-	failed |= !!xpin_claim(owner, small.base, LIMIT, 0, &again) << 5;
-	failed |= (try_claim(small.base + LIMIT, PAGE) != -ENOMEM) << 6;
-	failed |= !!xpin_release(owner, &claim) << 7;
-	failed |= !!xpin_release(owner, &again) << 8;
-	failed |= (locked() != 0) << 9;
-	failed |= !!try_claim(small.base + LIMIT, LIMIT) << 10;
-	return failed;
-}
-
-static void memlock(void)
-{
-	static const char * const names[] = {
-		"more than the limit is ENOMEM",
-		"a folio counts as a whole",
-		"a failed claim is not accounted",
-		"as much as the limit is claimed",
-		"a claim is accounted",
-		"a folio counts once per owner",
-		"one page more is ENOMEM",
-		"the first claim is released",
-		"the second claim is released",
-		"released memory is not accounted",
-		"there is room again",
-	};
-	unsigned int failed;
-	int answer[2];
-	size_t i;
+	struct xpin_claim claim;
+	int ends[2], fd, back;
+	char count = 0;
 	pid_t pid;
+	bool ok;
 
-	require(!pipe(answer), "pipe");
+	require(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends),
+		"socketpair");
+	/* Before there is a file that it could inherit. */
 	pid = fork();
 	require(pid >= 0, "fork");
 	if (!pid) {
-		failed = memlock_steps();
-		require(write(answer[1], &failed, sizeof(failed)) ==
-			sizeof(failed), "write to a pipe");
+		close(ends[0]);
+		fd = receive_file(ends[1], &count);
+		send_file(ends[1], fd, count_eio(fd));
 		_exit(0);
 	}
-	close(answer[1]);
-	if (read(answer[0], &failed, sizeof(failed)) != sizeof(failed))
-		failed = -1;
-	close(answer[0]);
+	close(ends[1]);
+
+	fd = xpin_open();
+	require(!xpin_claim(fd, memory.wanted, PAGE, 0, &claim), "claim");
+	send_file(ends[0], fd, 0);
+	back = receive_file(ends[0], &count);
 	require(waitpid(pid, NULL, 0) == pid, "waitpid");
-	for (i = 0; i < ARRAY_SIZE(names); i++)
-		check(!(failed >> i & 1), "RLIMIT_MEMLOCK: %s", names[i]);
+	check(count == ARRAY_SIZE(formats) &&
+	      xpin_page_state(fd, memory.wanted) == XPIN_PAGE_MINE,
+	      "passed to another process: every ioctl is EIO there");
+
+	close(fd);
+	ok = xpin_page_state(back, memory.wanted) == XPIN_PAGE_MINE &&
+	     xpin_page_state(owner, memory.wanted) == XPIN_PAGE_OTHERS &&
+	     !xpin_release(back, &claim) &&
+	     xpin_page_state(owner, memory.wanted) == XPIN_PAGE_FREE;
+	check(ok, "passed back: it works");
+	close(back);
+	close(ends[0]);
 }
 
-/* --- Share, unshare, release in parts --- */
-
-static int part_of(const struct xpin_claim *claim, unsigned long request,
-		   size_t page, size_t pages, struct xpin_part *part)
+static void in_a_child(void)
 {
-	return xpin_part(owner, request, claim->claim_id, page * PAGE,
-			 pages * PAGE, part);
-}
-
-static bool states_are(const struct memory *memory, int a, int b, int c, int d)
-{
-	const int expected[] = { a, b, c, d };
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(expected); i++) {
-		unsigned char *page = memory->wanted + i * PAGE;
-		/* Only what is free or shared may be pinned by others. */
-		bool open = expected[i] == XPIN_PAGE_FREE ||
-			    expected[i] == XPIN_PAGE_MINE_SHARED;
-
-		if (!xpin_all_pages(owner, page, PAGE, expected[i]) ||
-		    !xpin_all_pages(other, page, PAGE,
-				    expected[i] == XPIN_PAGE_FREE ?
-				    XPIN_PAGE_FREE : XPIN_PAGE_OTHERS) ||
-		    stranger_reaches(&stranger, memory, page) != open) {
-			ksft_print_msg("page %zu is not as it should be\n", i);
-			return false;
-		}
-	}
-	return true;
-}
-
-static void parts_of_pages(const struct memory *memory)
-{
-	const int mine = XPIN_PAGE_MINE, shared = XPIN_PAGE_MINE_SHARED,
-		  is_free = XPIN_PAGE_FREE;
-	unsigned char *second = memory->wanted + PAGE;
-	struct xpin_claim claim, refused;
-	struct xpin_part part;
-	bool ok;
-
-	require(!xpin_claim(owner, memory->wanted, 4 * PAGE, 0, &claim),
-		"claim");
-	check(claim.pages == 4 && claim.folios == 4 &&
-	      claim.busy_addr == XPIN_NO_ADDR &&
-	      states_are(memory, mine, mine, mine, mine), "four pages claimed");
-
-	check(!part_of(&claim, XPIN_IOC_SHARE, 1, 1, &part) && !part.refused &&
-	      states_are(memory, mine, shared, mine, mine), "one of them shared");
-	check(!part_of(&claim, XPIN_IOC_SHARE, 1, 2, &part) && !part.refused &&
-	      states_are(memory, mine, shared, shared, mine),
-	      "shared again, with its neighbour");
-	check(xpin_claim(other, memory->wanted + PAGE, PAGE, 0, &refused) ==
-	      -EBUSY && refused.busy_addr == (uintptr_t)second &&
-	      states_are(memory, mine, shared, shared, mine),
-	      "nobody else can own a shared page");
-
-	require(!stranger_pin_hold(&stranger, memory, second, PAGE), "pin");
-	ok = part_of(&claim, XPIN_IOC_UNSHARE, 0, 4, &part) == -EBUSY &&
-	     part.busy_addr == (uintptr_t)second &&
-	     states_are(memory, mine, shared, shared, mine);
-	stranger_pin_drop(&stranger);
-	check(ok, "no unshare while somebody pins, and the address of that");
-	check(!part_of(&claim, XPIN_IOC_UNSHARE, 0, 2, &part) &&
-	      part.busy_addr == XPIN_NO_ADDR &&
-	      states_are(memory, mine, mine, shared, mine), "one unshared");
-
-	check(!part_of(&claim, XPIN_IOC_RELEASE, 1, 2, &part) &&
-	      states_are(memory, mine, is_free, is_free, mine),
-	      "two released, one of them shared");
-	check(part_of(&claim, XPIN_IOC_RELEASE, 0, 2, &part) == -ENOENT &&
-	      part_of(&claim, XPIN_IOC_SHARE, 0, 4, &part) == -ENOENT &&
-	      part_of(&claim, XPIN_IOC_UNSHARE, 2, 1, &part) == -ENOENT &&
-	      states_are(memory, mine, is_free, is_free, mine),
-	      "a part with released pages is ENOENT");
-	check(!xpin_part(owner, XPIN_IOC_SHARE, claim.claim_id, 0, XPIN_WHOLE,
-			 &part) &&
-	      states_are(memory, shared, is_free, is_free, shared),
-	      "XPIN_WHOLE passes over them");
-	check(!xpin_release(owner, &claim) &&
-	      states_are(memory, is_free, is_free, is_free, is_free) &&
-	      xpin_release(owner, &claim) == -ENOENT,
-	      "the rest released, shared as it is");
-
-	require(!xpin_claim(owner, memory->wanted, 2 * PAGE, 0, &claim),
-		"claim");
-	check(!part_of(&claim, XPIN_IOC_RELEASE, 0, 1, &part) &&
-	      !part_of(&claim, XPIN_IOC_RELEASE, 1, 1, &part) &&
-	      part_of(&claim, XPIN_IOC_RELEASE, 1, 1, &part) == -ENOENT,
-	      "the last part's release ends the claim");
-}
-
-static void parts_of_a_folio(const struct memory *memory)
-{
-	const int mine = XPIN_PAGE_MINE, shared = XPIN_PAGE_MINE_SHARED,
-		  is_free = XPIN_PAGE_FREE;
 	struct xpin_claim claim;
-	struct xpin_part part;
+	int status;
+	pid_t pid;
 
-	require(!xpin_claim(owner, memory->wanted, 4 * PAGE, 0, &claim),
-		"claim");
-	check(claim.pages == 4 && claim.folios == 1 &&
-	      !part_of(&claim, XPIN_IOC_SHARE, 0, 2, &part) &&
-	      part.refused == 2 && states_are(memory, mine, mine, mine, mine),
-	      "half of a folio's pages shared: nobody pins it yet");
-	check(!part_of(&claim, XPIN_IOC_SHARE, 2, 2, &part) && !part.refused &&
-	      states_are(memory, shared, shared, shared, shared),
-	      "the other half shared: everybody does");
-	check(!part_of(&claim, XPIN_IOC_UNSHARE, 3, 1, &part) &&
-	      states_are(memory, mine, mine, mine, mine),
-	      "one page unshared is all of the folio");
-	check(!part_of(&claim, XPIN_IOC_RELEASE, 3, 1, &part) &&
-	      states_are(memory, shared, shared, shared, shared),
-	      "its release leaves what is shared");
-	check(!xpin_release(owner, &claim) &&
-	      states_are(memory, is_free, is_free, is_free, is_free),
-	      "all of the folio released");
+	require(!xpin_claim(owner, memory.wanted, PAGE, 0, &claim), "claim");
+	pid = fork();
+	require(pid >= 0, "fork");
+	if (!pid)
+		_exit(count_eio(owner));
+	require(waitpid(pid, &status, 0) == pid, "waitpid");
+	check(WIFEXITED(status) &&
+	      WEXITSTATUS(status) == ARRAY_SIZE(formats) &&
+	      xpin_page_state(owner, memory.wanted) == XPIN_PAGE_MINE &&
+	      !xpin_release(owner, &claim),
+	      "inherited over fork: every ioctl is EIO in the child");
+}
+
+/* The same memory in another process, as a thread has it. */
+static void same_memory(void)
+{
+	struct xpin_claim claim;
+	int status;
+	pid_t pid;
+
+	require(!xpin_claim(owner, memory.wanted, PAGE, 0, &claim), "claim");
+	pid = vfork();
+	require(pid >= 0, "vfork");
+	if (!pid)
+		_exit(xpin_page_state(owner, memory.wanted));
+	require(waitpid(pid, &status, 0) == pid, "waitpid");
+	check(WIFEXITED(status) && WEXITSTATUS(status) == XPIN_PAGE_MINE &&
+	      !xpin_release(owner, &claim),
+	      "a process with the opener's memory may use the file");
 }
 
 int main(void)
 {
-	struct memory small, large;
 	size_t i;
 
 	ksft_print_header();
-	ksft_set_plan(2 + 4 * ARRAY_SIZE(formats) + 5 + 9 + 8 + 11 + 11 + 5);
-	stranger_start(&stranger);
+	ksft_set_plan(4 + 7 * ARRAY_SIZE(formats) + 4);
 	owner = xpin_open();
-	other = xpin_open();
-	memory_create(&small, MEMORY_SHMEM_PAGE);
-	memory_create(&large, MEMORY_SHMEM_LARGE);
+	memory_create(&memory, MEMORY_SHMEM_PAGE);
+	room = mmap(NULL, ROOM + PAGE, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	require(room != MAP_FAILED && !munmap(ROOM_END, PAGE), "mmap");
 
-	info_and_unknown();
-	for (i = 0; i < ARRAY_SIZE(formats); i++)
-		format_of(&formats[i], &small);
-	bad_ranges(&small);
-	bad_parts(&small);
-	wrong_memory();
-	memlock();
-	parts_of_pages(&small);
-	parts_of_a_folio(&large);
+	info();
+	unknown_ioctls();
+	for (i = 0; i < ARRAY_SIZE(formats); i++) {
+		sizes(&formats[i]);
+		unknown_flags(&formats[i]);
+		unreadable(&formats[i]);
+		unwritable(&formats[i]);
+	}
+	over_a_socket();
+	in_a_child();
+	same_memory();
 
-	memory_destroy(&small);
-	memory_destroy(&large);
-	close(other);
+	memory_destroy(&memory);
 	close(owner);
-	stranger_stop(&stranger);
 	ksft_finished();
 }

@@ -38,6 +38,8 @@ static const struct program {
 	bool on_request;
 } programs[] = {
 	{ .name = "abi", .seconds = 120 },
+	{ .name = "input", .seconds = 120 },
+	{ .name = "parts", .seconds = 120 },
 	{ .name = "refusal", .seconds = 300 },
 	{ .name = "witness", .seconds = 120 },
 	{ .name = "foreign", .seconds = 120 },

@@ -53,6 +53,19 @@ int xpin_claim(int fd, void *addr, size_t length, __u64 timeout_ns,
 	return ioctl_errno(fd, XPIN_IOC_CLAIM, claim);
 }
 
+int xpin_claim_memfd(int fd, int memfd, __u64 offset, __u64 length,
+		     __u64 timeout_ns, struct xpin_claim_memfd *claim)
+{
+	*claim = (struct xpin_claim_memfd){
+		.size = sizeof(*claim),
+		.fd = memfd,
+		.offset = offset,
+		.length = length,
+		.timeout_ns = timeout_ns,
+	};
+	return ioctl_errno(fd, XPIN_IOC_CLAIM_MEMFD, claim);
+}
+
 int xpin_part(int fd, unsigned long request, __u64 claim_id, __u64 offset,
 	      __u64 length, struct xpin_part *part)
 {
@@ -213,7 +226,7 @@ long repetitions(long normal)
 	return times ? normal * atol(times) / 1000 : normal;
 }
 
-static __u64 entry_of(const char *path, __u64 index)
+__u64 entry_of(const char *path, __u64 index)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	__u64 entry;

@@ -42,6 +42,8 @@ noreturn void give_up(const char *file, int line, const char *what);
 int xpin_open(void);
 int xpin_claim(int fd, void *addr, size_t length, __u64 timeout_ns,
 	       struct xpin_claim *claim);
+int xpin_claim_memfd(int fd, int memfd, __u64 offset, __u64 length,
+		     __u64 timeout_ns, struct xpin_claim_memfd *claim);
 int xpin_part(int fd, unsigned long request, __u64 claim_id, __u64 offset,
 	      __u64 length, struct xpin_part *part);
 int xpin_release(int fd, const struct xpin_claim *claim);
@@ -110,6 +112,8 @@ __u64 folio_pfn(void *addr);
  * is the normal state. False if the kernel does not offer this size.
  */
 bool set_middle_folios(bool shmem, size_t size);
+/* The 64 bits at @index of /proc/self/pagemap, /proc/kpageflags and the like. */
+__u64 entry_of(const char *path, __u64 index);
 
 void memory_create(struct memory *memory, enum memory_kind kind);
 void memory_destroy(struct memory *memory);
