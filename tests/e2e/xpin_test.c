@@ -238,15 +238,21 @@ __u64 entry_of(const char *path, __u64 index)
 	return entry;
 }
 
-static bool page_flag(__u64 pfn, int flag)
+__u64 page_pfn(void *addr)
+{
+	__u64 entry = entry_of("/proc/self/pagemap", (uintptr_t)addr / PAGE);
+
+	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
+}
+
+bool page_flag(__u64 pfn, int flag)
 {
 	return entry_of("/proc/kpageflags", pfn) >> flag & 1;
 }
 
 __u64 folio_pfn(void *addr)
 {
-	__u64 pfn = entry_of("/proc/self/pagemap", (uintptr_t)addr / PAGE) &
-		       ((1ULL << 55) - 1);
+	__u64 pfn = page_pfn(addr);
 	unsigned int order = 0;
 
 	require(pfn, "a page has no PFN");
@@ -265,6 +271,27 @@ size_t folio_size(void *addr)
 	       page_flag(first + pages, KPF_COMPOUND_TAIL))
 		pages *= 2;
 	return pages * PAGE;
+}
+
+bool in_movable_zone(void *addr)
+{
+	FILE *file = fopen("/proc/zoneinfo", "re");
+	__u64 pfn = page_pfn(addr), spanned = 0, start;
+	bool movable = false, found = false;
+	char line[256], zone[32];
+
+	require(file, "/proc/zoneinfo");
+	require(pfn, "a page has no PFN");
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "Node %*d, zone %31s", zone) == 1)
+			movable = !strcmp(zone, "Movable");
+		else if (movable && sscanf(line, " start_pfn: %llu", &start) == 1)
+			found |= pfn >= start && pfn - start < spanned;
+		else if (movable)
+			sscanf(line, " spanned %llu", &spanned);
+	}
+	fclose(file);
+	return found;
 }
 
 bool set_middle_folios(bool shmem, size_t size)
