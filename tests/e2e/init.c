@@ -51,6 +51,7 @@ static const struct program {
 	{ .name = "race", .seconds = 600 },
 	{ .name = "hammer", .seconds = 600 },
 	{ .name = "kernel_owner", .seconds = 600 },
+	{ .name = "phases", .seconds = 600 },
 	{ .name = "failnth", .seconds = 600 },
 	{ .name = "leak", .seconds = 1200 },
 	{ .name = "demo", .seconds = 120, .on_request = true },

@@ -25,6 +25,7 @@
  * @nr_shared: how many of the pages are shared: the last ones
  * @nr_pages: how many pages it has pinned
  * @pages: the pages
+ * @held: a page that is pinned, but not owned; or NULL
  */
 struct test_owner {
 	struct xpin_owner *owner;
@@ -32,6 +33,7 @@ struct test_owner {
 	unsigned long nr_shared;
 	unsigned long nr_pages;
 	struct page *pages[XPIN_TEST_OWNER_PAGES];
+	struct page *held;
 };
 
 static int test_owner_pin(struct test_owner *test,
@@ -109,6 +111,26 @@ put:
 	return ret;
 }
 
+static int test_owner_hold(struct test_owner *test,
+			   const struct xpin_test_owner_call *call)
+{
+	int ret;
+
+	if (test->held)
+		return -EBUSY;
+	ret = pin_user_pages_fast(call->addr, 1, FOLL_WRITE, &test->held);
+	return ret < 0 ? ret : 0;
+}
+
+static int test_owner_drop(struct test_owner *test)
+{
+	if (!test->held)
+		return -ENOENT;
+	unpin_user_page(test->held);
+	test->held = NULL;
+	return 0;
+}
+
 static unsigned long test_owner_owned(struct test_owner *test,
 				      struct page **pages, unsigned long nr)
 {
@@ -181,6 +203,10 @@ static long test_owner_ioctl(struct file *file, unsigned int cmd,
 		mutex_lock(&test->lock);
 		if (cmd == XPIN_TEST_OWNER_PIN)
 			ret = test_owner_pin(test, &call);
+		else if (cmd == XPIN_TEST_OWNER_HOLD)
+			ret = test_owner_hold(test, &call);
+		else if (cmd == XPIN_TEST_OWNER_DROP)
+			ret = test_owner_drop(test);
 		else if (call.pages > test->nr_pages)
 			ret = -EINVAL;
 		else
@@ -217,6 +243,7 @@ static int test_owner_release(struct inode *inode, struct file *file)
 	struct test_owner *test = file->private_data;
 	unsigned long exclusive = test->nr_pages - test->nr_shared;
 
+	test_owner_drop(test);
 	xpin_unpin_shared_pages(test->owner, test->pages + exclusive,
 				test->nr_shared);
 	xpin_unpin_pages(test->owner, test->pages, exclusive);

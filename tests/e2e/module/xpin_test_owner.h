@@ -11,7 +11,7 @@
 
 /**
  * struct xpin_test_owner_call - what to do, and what came of it
- * @addr: PIN and GUP: first byte, page aligned; MEMFD: the file descriptor
+ * @addr: PIN, GUP and HOLD: first byte, page aligned; MEMFD: the file descriptor
  * @pages: PIN, GUP and MEMFD: how many. The others work on the last @pages that were
  *	pinned: they are unpinned, shared or unshared.
  * @timeout_ns: PIN and UNSHARE: how long to wait
@@ -44,5 +44,12 @@ struct xpin_test_owner_call {
 #define XPIN_TEST_OWNER_UNPIN_SHARED	_IOWR('x', 7, struct xpin_test_owner_call)
 /* memfd_pin_folios() of a memfd's first pages, by nobody either, and unpin. */
 #define XPIN_TEST_OWNER_MEMFD		_IOWR('x', 8, struct xpin_test_owner_call)
+
+/*
+ * pin_user_pages_fast() for writing, for no long time but until DROP or close.
+ * One page.
+ */
+#define XPIN_TEST_OWNER_HOLD		_IOWR('x', 9, struct xpin_test_owner_call)
+#define XPIN_TEST_OWNER_DROP		_IOWR('x', 10, struct xpin_test_owner_call)
 
 #endif /* XPIN_TEST_OWNER_H */
