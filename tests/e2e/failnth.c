@@ -71,21 +71,6 @@ static void set_up(void)
 	require(fail_nth >= 0, "fail-nth");
 }
 
-/* Kilobytes of this process that count against RLIMIT_MEMLOCK. */
-static long long locked_kb(void)
-{
-	FILE *file = fopen("/proc/self/status", "re");
-	long long value = -1;
-	char line[256];
-
-	require(file, "/proc/self/status");
-	while (value < 0 && fgets(line, sizeof(line), file))
-		sscanf(line, "VmLck: %lld kB", &value);
-	fclose(file);
-	require(value >= 0, "VmLck");
-	return value;
-}
-
 /* --- What is claimed --- */
 
 /**
@@ -439,6 +424,41 @@ static void fail_query(const struct scene *scene)
 	check(ok && failed && n < MOST, "%s: QUERY", scene->name);
 }
 
+/* Memory that the module needs once for all claims is allocated by the first. */
+static void fail_first_claim(const struct scene *scene)
+{
+	unsigned int n = 0, failed = 0;
+	bool hit, ok;
+	int error;
+
+	require(!module_unload("xpin_test_owner"), "unload xpin_test_owner");
+	do {
+		close(owner);
+		close(watcher);
+		require(!module_unload("xpin") && !module_load("/xpin.ko"),
+			"load xpin again");
+		owner = xpin_open();
+		watcher = xpin_open();
+		order(++n);
+		error = claim_scene(scene, 0);
+		hit = carried_out();
+		failed += !!error;
+		ok = (hit || !error) &&
+		     (!error || recovers(scene, &operations[0], error)) &&
+		     at_stage(scene, CLAIMED);
+		ok = ok && !xpin_release(owner, &claim) &&
+		     at_stage(scene, NOTHING);
+	} while (ok && hit && n < MOST);
+	require(!module_load("/xpin_test_owner.ko"), "load xpin_test_owner");
+
+	if (!ok)
+		ksft_print_msg("failure %u: %s, then: %s\n", n,
+			       strerror(-error), difference);
+	ksft_print_msg("first CLAIM: %u could fail, the call failed with %u\n",
+		       n - 1, failed);
+	check(ok && failed && n < MOST, "the first CLAIM");
+}
+
 static void fail_open(void)
 {
 	unsigned int n = 0, failed = 0;
@@ -489,7 +509,7 @@ int main(void)
 	size_t i, j;
 
 	ksft_print_header();
-	ksft_set_plan(ARRAY_SIZE(scenes) * ARRAY_SIZE(operations) + 3);
+	ksft_set_plan(ARRAY_SIZE(scenes) * ARRAY_SIZE(operations) + 4);
 	set_up();
 	area = map_area(-1);
 	memfd = memfd_create("failnth", MFD_CLOEXEC);
@@ -519,6 +539,7 @@ int main(void)
 	read_books(&base);
 	fail_close(&scenes[0]);
 	fail_query(&scenes[0]);
+	fail_first_claim(&scenes[0]);
 
 	close(owner);
 	close(watcher);

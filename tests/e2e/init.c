@@ -17,7 +17,6 @@
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
@@ -52,6 +51,7 @@ static const struct program {
 	{ .name = "hammer", .seconds = 600 },
 	{ .name = "kernel_owner", .seconds = 600 },
 	{ .name = "phases", .seconds = 600 },
+	{ .name = "modules", .seconds = 600 },
 	{ .name = "failnth", .seconds = 600 },
 	{ .name = "leak", .seconds = 1200 },
 	{ .name = "demo", .seconds = 120, .on_request = true },
@@ -150,11 +150,9 @@ static void report_to(const char *path)
 
 static void load_module(const char *path)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || syscall(SYS_finit_module, fd, "", 0))
+	errno = -module_load(path);
+	if (errno)
 		bail_out("load", path);
-	close(fd);
 }
 
 static void copy(const char *from, const char *to)

@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -154,6 +155,22 @@ const char *state_name(int state)
 	return state <= XPIN_PAGE_OTHERS ? names[state] : "unknown";
 }
 
+int module_load(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), error = 0;
+
+	if (fd < 0 || syscall(SYS_finit_module, fd, "", 0))
+		error = -errno;
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
+int module_unload(const char *name)
+{
+	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
+}
+
 long long named_value(const char *path, const char *name)
 {
 	long long value, found = -1;
@@ -193,6 +210,20 @@ long long pins_held(void)
 {
 	return pins_taken() -
 	       named_value("/proc/vmstat", "nr_foll_pin_released");
+}
+
+long long locked_kb(void)
+{
+	FILE *file = fopen("/proc/self/status", "re");
+	long long value = -1;
+	char line[256];
+
+	require(file, "/proc/self/status");
+	while (value < 0 && fgets(line, sizeof(line), file))
+		sscanf(line, "VmLck: %lld kB", &value);
+	fclose(file);
+	require(value >= 0, "VmLck");
+	return value;
 }
 
 static const struct {

@@ -54,6 +54,10 @@ bool xpin_all_pages(int fd, void *addr, size_t length, int state);
 void wait_for_state(int fd, void *addr, int state);
 const char *state_name(int state);
 
+/* Load a module, or unload it without a wait. Both return 0 or -errno. */
+int module_load(const char *path);
+int module_unload(const char *name);
+
 /* A value of the module's debugfs file, or of a file with lines of that form. */
 long long xpin_stat(const char *name);
 long long named_value(const char *path, const char *name);
@@ -62,6 +66,8 @@ void sum_up_counters(void);
 /* Pins that anybody in the system has ever taken, and those still held. */
 long long pins_taken(void);
 long long pins_held(void);
+/* Kilobytes of this process that count against RLIMIT_MEMLOCK. */
+long long locked_kb(void);
 
 enum memory_kind {
 	MEMORY_ANON_PAGE,
