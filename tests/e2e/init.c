@@ -6,6 +6,7 @@
  * Kernel command line:
  *   xpin.run=NAME,NAME...	which programs; without it those of the table
  *   xpin.repeat=N		repetitions of the leak test
+ *   xpin.seed=N		what the random numbers of threads begin with
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -51,6 +52,7 @@ static const struct program {
 	{ .name = "hammer", .seconds = 600 },
 	{ .name = "kernel_owner", .seconds = 600 },
 	{ .name = "phases", .seconds = 600 },
+	{ .name = "threads", .seconds = 600 },
 	{ .name = "modules", .seconds = 600 },
 	{ .name = "failnth", .seconds = 600 },
 	{ .name = "leak", .seconds = 1200 },
@@ -373,13 +375,16 @@ static void run_and_look(const struct program *program)
 int main(void)
 {
 	const struct program *program;
-	char *names, *name, *repeat;
+	char *names, *name, *repeat, *seed;
 
 	set_up();
 	look_for_leaks = parameter("kmemleak");
 	repeat = parameter("xpin.repeat");
 	if (repeat)
 		setenv("XPIN_REPEAT", repeat, 1);
+	seed = parameter("xpin.seed");
+	if (seed)
+		setenv("XPIN_SEED", seed, 1);
 
 	printf("TAP version 13\n");
 	names = parameter("xpin.run");
