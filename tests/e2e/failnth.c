@@ -6,6 +6,8 @@
  * does without and succeeds; and the same call without a failure succeeds then.
  *
  * /proc/thread-self/fail-nth makes the n-th of them fail, in this thread only.
+ * The kernel's arrays try twice to get a node, so for them one failure is none:
+ * in the last part all allocations of nodes fail.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -45,15 +47,20 @@ static bool carried_out(void)
 	return length > 0 && !atoi(text);
 }
 
+static void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	require(fd >= 0 && write(fd, text, strlen(text)) > 0, path);
+	close(fd);
+}
+
 static void set(const char *file, const char *value)
 {
 	char path[64];
-	int fd;
 
 	snprintf(path, sizeof(path), "/sys/kernel/debug/%s", file);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	require(fd >= 0 && write(fd, value, 1) == 1, path);
-	close(fd);
+	write_file(path, value);
 }
 
 /* All allocations may fail, those that sleep and those for user memory, too. */
@@ -425,12 +432,17 @@ static void fail_query(const struct scene *scene)
 }
 
 /* Memory that the module needs once for all claims is allocated by the first. */
-static void fail_first_claim(const struct scene *scene)
+static void fail_first_claim(void)
 {
+	/* One folio: a second one would get what the first did not. */
+	const struct scene one = {
+		.name = "one folio", .pages = 1, .entries = 1, .locked_kb = 4,
+	}, *scene = &one;
 	unsigned int n = 0, failed = 0;
 	bool hit, ok;
 	int error;
 
+	read_books(&base);
 	require(!module_unload("xpin_test_owner"), "unload xpin_test_owner");
 	do {
 		close(owner);
@@ -484,6 +496,72 @@ static void fail_open(void)
 	check(ok && failed && n < MOST, "open");
 }
 
+/* Every allocation of an array's node by this process fails from now on, or not. */
+static void no_nodes(bool fail)
+{
+	write_file("/proc/thread-self/make-it-fail", fail ? "1" : "0");
+}
+
+static void without_nodes(void)
+{
+	/* More than the 64 entries of a node, so some of it finds room. */
+	const struct scene scene = {
+		.name = "without nodes", .pages = 100, .entries = 100,
+		.locked_kb = 100 * 4,
+	};
+	int error, fd;
+	bool ok;
+
+	write_file("/sys/kernel/slab/radix_tree_node/failslab", "1");
+	set("failslab/cache-filter", "Y");
+	set("failslab/task-filter", "Y");
+	set("failslab/times", "-1");
+	set("failslab/probability", "100");
+
+	touch(&scene);
+	close(owner);
+	close(watcher);
+	no_nodes(true);
+	fd = open("/dev/xpin", O_RDWR | O_CLOEXEC);
+	error = errno;
+	no_nodes(false);
+	check(fd < 0 && error == ENOMEM && !xpin_stat("owners"),
+	      "open without nodes");
+
+	owner = xpin_open();
+	watcher = xpin_open();
+	require(!xpin_claim(owner, area + scene.pages * PAGE, PAGE,
+			    NSEC_PER_SEC, &sibling), "claim");
+	bring_to(&scene, CLAIMED);
+	require(!xpin_release(owner, &claim), "release");
+	read_books(&base);
+	no_nodes(true);
+	error = claim_scene(&scene, 0);
+	no_nodes(false);
+	check(error == -ENOMEM && recovers(&scene, &operations[0], error) &&
+	      at_stage(&scene, CLAIMED), "CLAIM without nodes");
+
+	no_nodes(true);
+	ok = !call_share(&scene) && !call_unshare(&scene) &&
+	     !call_release(&scene);
+	no_nodes(false);
+	check(ok && at_stage(&scene, NOTHING),
+	      "SHARE, UNSHARE and RELEASE without nodes");
+
+	bring_to(&scene, CLAIMED);
+	no_nodes(true);
+	ok = !close(owner);
+	no_nodes(false);
+	check(ok && xpin_stat("owners") == 1 && !xpin_stat("entries") &&
+	      xpin_all_pages(watcher, start(&scene), scene.pages * PAGE,
+			     XPIN_PAGE_FREE), "close without nodes");
+	owner = xpin_open();
+
+	set("failslab/probability", "0");
+	set("failslab/task-filter", "N");
+	set("failslab/cache-filter", "N");
+}
+
 /* Two folios' worth at a 2 MiB boundary: small folios, then a large one. */
 static unsigned char *map_area(int fd)
 {
@@ -509,7 +587,7 @@ int main(void)
 	size_t i, j;
 
 	ksft_print_header();
-	ksft_set_plan(ARRAY_SIZE(scenes) * ARRAY_SIZE(operations) + 4);
+	ksft_set_plan(ARRAY_SIZE(scenes) * ARRAY_SIZE(operations) + 8);
 	set_up();
 	area = map_area(-1);
 	memfd = memfd_create("failnth", MFD_CLOEXEC);
@@ -539,7 +617,8 @@ int main(void)
 	read_books(&base);
 	fail_close(&scenes[0]);
 	fail_query(&scenes[0]);
-	fail_first_claim(&scenes[0]);
+	fail_first_claim();
+	without_nodes();
 
 	close(owner);
 	close(watcher);
