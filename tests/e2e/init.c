@@ -48,6 +48,7 @@ static const struct program {
 	{ .name = "foreign", .seconds = 120 },
 	{ .name = "owner", .seconds = 120 },
 	{ .name = "death", .seconds = 120 },
+	{ .name = "resident", .seconds = 600 },
 	{ .name = "race", .seconds = 600 },
 	{ .name = "hammer", .seconds = 600 },
 	{ .name = "kernel_owner", .seconds = 600 },
