@@ -49,6 +49,7 @@ static const struct program {
 	{ .name = "owner", .seconds = 120 },
 	{ .name = "death", .seconds = 120 },
 	{ .name = "resident", .seconds = 600 },
+	{ .name = "orphan", .seconds = 120 },
 	{ .name = "race", .seconds = 600 },
 	{ .name = "hammer", .seconds = 600 },
 	{ .name = "kernel_owner", .seconds = 600 },

@@ -193,7 +193,7 @@ static int out_to_swap(const struct memory *memory, bool *moved)
 	*moved = !(resident & 1) ||
 		 /* On the way out a folio that crosses two PMDs is split. */
 		 (touched_pfn(memory->wanted) &&
-		  in_large_folio(memory->wanted) != (memory->folio == LARGE));
+		  folio_size(memory->wanted) < memory->folio);
 	return ret;
 }
 
@@ -235,7 +235,7 @@ static int collapse(const struct memory *memory, bool *moved)
 	require(!madvise(start, LARGE, MADV_HUGEPAGE), "MADV_HUGEPAGE");
 	ret = madvise(start, LARGE, MADV_COLLAPSE) ? -errno : 0;
 	*moved = touched_pfn(memory->wanted) != pfn &&
-		 in_large_folio(memory->wanted);
+		 folio_size(memory->wanted) == LARGE;
 	return ret;
 }
 
@@ -306,9 +306,13 @@ static const struct mover {
 			[MEMORY_ANON_PAGE] = true,
 			[MEMORY_ANON_LARGE] = true,
 			[MEMORY_ANON_LARGE_PTES] = true,
+			[MEMORY_ANON_MIDDLE] = true,
 			[MEMORY_SHMEM_PAGE] = true,
 			[MEMORY_SHMEM_LARGE] = true,
 			[MEMORY_SHMEM_LARGE_PTES] = true,
+			[MEMORY_SHMEM_MIDDLE] = true,
+			[MEMORY_HUGETLB] = true,
+			[MEMORY_HUGETLB_MEMFD] = true,
 		},
 	}, {
 		/* shrink_folio_list() keeps what is pinned; it is advice. */
@@ -317,9 +321,11 @@ static const struct mover {
 			[MEMORY_ANON_PAGE] = true,
 			[MEMORY_ANON_LARGE] = true,
 			[MEMORY_ANON_LARGE_PTES] = true,
+			[MEMORY_ANON_MIDDLE] = true,
 			[MEMORY_SHMEM_PAGE] = true,
 			[MEMORY_SHMEM_LARGE] = true,
 			[MEMORY_SHMEM_LARGE_PTES] = true,
+			[MEMORY_SHMEM_MIDDLE] = true,
 		},
 	}, {
 		/*
@@ -331,6 +337,7 @@ static const struct mover {
 			[MEMORY_ANON_PAGE] = true,
 			[MEMORY_ANON_LARGE] = true,
 			[MEMORY_ANON_LARGE_PTES] = true,
+			[MEMORY_ANON_MIDDLE] = true,
 		},
 	}, {
 		/* More references than mappings: SCAN_PAGE_COUNT is EAGAIN. */
