@@ -577,7 +577,7 @@ static unsigned char *map_area(int fd)
 	require(!madvise(base, LARGE, MADV_NOHUGEPAGE) &&
 		!madvise(base + LARGE, LARGE, MADV_HUGEPAGE), "madvise");
 	base[LARGE] = 1;
-	require(in_large_folio(base + LARGE), "a large folio");
+	require(folio_size(base + LARGE) == LARGE, "a large folio");
 	return base;
 }
 

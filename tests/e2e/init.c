@@ -51,6 +51,7 @@ static const struct program {
 	{ .name = "resident", .seconds = 600 },
 	{ .name = "orphan", .seconds = 120 },
 	{ .name = "race", .seconds = 600 },
+	{ .name = "moving", .seconds = 600 },
 	{ .name = "hammer", .seconds = 600 },
 	{ .name = "kernel_owner", .seconds = 600 },
 	{ .name = "phases", .seconds = 600 },
