@@ -48,7 +48,7 @@ static bool claims_hold(const struct memory *memory, unsigned char *page,
 {
 	struct xpin_claim_memfd claim;
 	struct xpin_part part;
-	int i, error;
+	int i, error, state;
 	bool ok = true;
 
 	for (i = 0; ok && i < CLAIMS; i++) {
@@ -61,8 +61,16 @@ static bool claims_hold(const struct memory *memory, unsigned char *page,
 			return false;
 		}
 		++*won;
-		ok = memory_untouched(memory, page, PAGE) &&
-		     xpin_all_pages(owner, page, PAGE, XPIN_PAGE_MINE);
+		/* The mover unmaps it, tries in vain, and maps it again. */
+		do {
+			ok = memory_untouched(memory, page, PAGE);
+			state = xpin_page_state(owner, page);
+		} while (ok && state == XPIN_PAGE_NONE);
+		if (!ok || state != XPIN_PAGE_MINE) {
+			ksft_print_msg("what the file has is %s\n",
+				       ok ? state_name(state) : "changed");
+			ok = false;
+		}
 		require(!xpin_part(owner, XPIN_IOC_RELEASE, claim.claim_id, 0,
 				   XPIN_WHOLE, &part), "release");
 	}
@@ -72,12 +80,13 @@ static bool claims_hold(const struct memory *memory, unsigned char *page,
 static void *collapse(void *argument)
 {
 	const struct memory *memory = argument;
+	int error;
 
 	require(!madvise(memory->base, LARGE, MADV_HUGEPAGE), "madvise");
-	while (!atomic_load(&stop)) {
-		if (!madvise(memory->base, LARGE, MADV_COLLAPSE))
-			atomic_fetch_add(&moved, 1);
-	}
+	do {
+		error = madvise(memory->base, LARGE, MADV_COLLAPSE);
+	} while (error && !atomic_load(&stop));
+	atomic_fetch_add(&moved, !error);
 	return NULL;
 }
 

@@ -492,27 +492,6 @@ static unsigned long block_of(__u64 pfn)
 	return pfn * PAGE / strtoull(text, NULL, 16);
 }
 
-static bool in_movable_zone(__u64 pfn)
-{
-	unsigned long long spanned = 0, start;
-	bool movable = false, found = false;
-	char line[256], zone[32];
-	FILE *file = fopen("/proc/zoneinfo", "re");
-
-	require(file, "/proc/zoneinfo");
-	while (fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "Node %*d, zone %31s", zone) == 1)
-			movable = !strcmp(zone, "Movable");
-		if (sscanf(line, " spanned %llu", &spanned) == 1)
-			continue;
-		if (sscanf(line, " start_pfn: %llu", &start) == 1 && movable &&
-		    pfn >= start && pfn - start < spanned)
-			found = true;
-	}
-	fclose(file);
-	return found;
-}
-
 static int set_state(unsigned long block, const char *state)
 {
 	char path[64];
