@@ -386,15 +386,16 @@ static void *map(enum memory_kind kind, int fd)
 	return base;
 }
 
-void memory_create(struct memory *memory, enum memory_kind kind)
+void memory_create_as(struct memory *memory, enum memory_kind kind,
+		      size_t folio, int fd)
 {
 	*memory = (struct memory){
 		.kind = kind,
 		.name = kinds[kind].name,
-		.folio = kinds[kind].folio,
-		.fd = -1,
+		.folio = folio,
+		.fd = fd,
 	};
-	if (kinds[kind].memfd) {
+	if (kinds[kind].memfd && fd < 0) {
 		memory->fd = memfd_create("memory",
 					  MFD_CLOEXEC | MFD_ALLOW_SEALING |
 					  (kinds[kind].hugetlb ?
@@ -422,6 +423,11 @@ void memory_create(struct memory *memory, enum memory_kind kind)
 	require(folio_size(memory->base) == memory->folio &&
 		folio_size(memory->wanted) == memory->folio,
 		"the kernel did not give folios of the kind wanted");
+}
+
+void memory_create(struct memory *memory, enum memory_kind kind)
+{
+	memory_create_as(memory, kind, kinds[kind].folio, -1);
 }
 
 void memory_destroy(struct memory *memory)
@@ -488,7 +494,12 @@ void pin_drop(void)
 }
 
 struct stranger_request {
-	enum { STRANGER_ATTACK, STRANGER_HOLD, STRANGER_DROP } what;
+	enum {
+		STRANGER_ATTACK,
+		STRANGER_REACH,
+		STRANGER_HOLD,
+		STRANGER_DROP,
+	} what;
 	const struct attack *attack;
 	pid_t owner;
 	enum memory_kind kind;
@@ -552,6 +563,27 @@ static unsigned char *map_others(const struct stranger_request *request)
 	return base;
 }
 
+static __u64 reach_pages(const struct stranger_request *request, void *buffer)
+{
+	struct stranger_request one = *request;
+	struct attack_result result;
+	__u64 reached = 0;
+	size_t page;
+
+	one.length = PAGE;
+	for (page = 0; page < PAGES(request->length); page++) {
+		one.addr = request->addr + page * PAGE;
+		result = attack_here(request->attack, &one, NULL, buffer);
+		if (result.outcome == ATTACK_SUCCEEDED)
+			reached |= 1ULL << page;
+		else
+			require(result.outcome == ATTACK_REFUSED &&
+				result.error == request->attack->first,
+				"a stranger failed for a reason of its own");
+	}
+	return reached;
+}
+
 static struct attack_result stranger_serve(const struct stranger *stranger,
 					   const struct stranger_request *request)
 {
@@ -568,6 +600,11 @@ static struct attack_result stranger_serve(const struct stranger *stranger,
 	if (request->what == STRANGER_ATTACK &&
 	    (attack->remote || attack->memfd))
 		return attack_here(attack, request, NULL, stranger->buffer);
+
+	if (request->what == STRANGER_REACH) {
+		result.bytes = reach_pages(request, stranger->buffer);
+		return result;
+	}
 
 	base = map_others(request);
 	if (request->what == STRANGER_ATTACK) {
@@ -665,16 +702,19 @@ struct attack_result stranger_attack(struct stranger *stranger,
 bool stranger_reaches(struct stranger *stranger, const struct memory *memory,
 		      void *addr)
 {
-	const struct attack *attack = attack_find("process_vm_readv");
-	struct attack_result result;
+	return stranger_reaches_pages(stranger, memory, addr, 1);
+}
 
-	result = stranger_attack(stranger, attack, memory, addr, PAGE);
-	if (result.outcome == ATTACK_SUCCEEDED)
-		return true;
-	require(result.outcome == ATTACK_REFUSED &&
-		result.error == attack->first,
-		"a stranger failed for a reason of its own");
-	return false;
+__u64 stranger_reaches_pages(struct stranger *stranger,
+			     const struct memory *memory, void *addr,
+			     unsigned int pages)
+{
+	struct stranger_request request = {
+		.what = STRANGER_REACH,
+		.attack = attack_find("process_vm_readv"),
+	};
+
+	return ask(stranger, request, memory, addr, pages * PAGE).bytes;
 }
 
 int stranger_pin_hold(struct stranger *stranger, const struct memory *memory,

@@ -128,6 +128,9 @@ bool set_middle_folios(bool shmem, size_t size);
 __u64 entry_of(const char *path, __u64 index);
 
 void memory_create(struct memory *memory, enum memory_kind kind);
+/* In folios of another size, or of an open file instead of a new memfd. */
+void memory_create_as(struct memory *memory, enum memory_kind kind,
+		      size_t folio, int fd);
 void memory_destroy(struct memory *memory);
 /* Gives every page a content of its own. */
 void memory_fill(const struct memory *memory);
@@ -170,6 +173,10 @@ struct attack_result stranger_attack(struct stranger *stranger,
 /* True if process_vm_readv() of a page of @memory by the other process works. */
 bool stranger_reaches(struct stranger *stranger, const struct memory *memory,
 		      void *addr);
+/* The same for up to 64 pages: bit n says it of the one n pages after @addr. */
+__u64 stranger_reaches_pages(struct stranger *stranger,
+			     const struct memory *memory, void *addr,
+			     unsigned int pages);
 /* pin_hold() and pin_drop() in the other process; @memory is not anonymous. */
 int stranger_pin_hold(struct stranger *stranger, const struct memory *memory,
 		      void *addr, size_t length);
