@@ -44,6 +44,7 @@ static const struct program {
 	{ .name = "memfd_input", .seconds = 120 },
 	{ .name = "limits", .seconds = 300 },
 	{ .name = "orders", .seconds = 600 },
+	{ .name = "sequences", .seconds = 600 },
 	{ .name = "refusal", .seconds = 300 },
 	{ .name = "witness", .seconds = 120 },
 	{ .name = "foreign", .seconds = 120 },

@@ -4,6 +4,7 @@
  * the memory of whoever opens /dev/xpin_test_owner and, unlike /dev/xpin, may
  * unpin it by a plain unpin_user_page().
  */
+#include <linux/bitmap.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/memfd.h>
@@ -22,7 +23,7 @@
  * struct test_owner - an open file
  * @owner: as which it owns
  * @lock: held while the pages change
- * @nr_shared: how many of the pages are shared: the last ones
+ * @shared: which of the pages are shared
  * @nr_pages: how many pages it has pinned
  * @pages: the pages
  * @held: a page that is pinned, but not owned; or NULL
@@ -30,7 +31,7 @@
 struct test_owner {
 	struct xpin_owner *owner;
 	struct mutex lock; /* see above */
-	unsigned long nr_shared;
+	DECLARE_BITMAP(shared, XPIN_TEST_OWNER_PAGES);
 	unsigned long nr_pages;
 	struct page *pages[XPIN_TEST_OWNER_PAGES];
 	struct page *held;
@@ -146,7 +147,8 @@ static unsigned long test_owner_owned(struct test_owner *test,
 static int test_owner_last(struct test_owner *test, unsigned int cmd,
 			   struct xpin_test_owner_call *call)
 {
-	struct page **pages = test->pages + test->nr_pages - call->pages;
+	unsigned long first = test->nr_pages - call->skip - call->pages;
+	struct page **pages = test->pages + first;
 	unsigned long busy;
 	int ret;
 
@@ -159,19 +161,18 @@ static int test_owner_last(struct test_owner *test, unsigned int cmd,
 		break;
 	case XPIN_TEST_OWNER_UNPIN_SHARED:
 		xpin_unpin_shared_pages(test->owner, pages, call->pages);
-		test->nr_shared -= call->pages;
 		break;
 	case XPIN_TEST_OWNER_SHARE:
 		call->answer = xpin_share_pages(test->owner, pages,
 						call->pages);
-		test->nr_shared = call->pages;
+		bitmap_set(test->shared, first, call->pages);
 		return 0;
 	case XPIN_TEST_OWNER_UNSHARE:
 		ret = xpin_unshare_pages(test->owner, pages, call->pages,
 					 &call->timeout_ns, &busy);
 		call->answer = busy;
 		if (!ret)
-			test->nr_shared = 0;
+			bitmap_clear(test->shared, first, call->pages);
 		return ret;
 	case XPIN_TEST_OWNER_OWNED:
 		call->answer = test_owner_owned(test, pages, call->pages);
@@ -180,6 +181,9 @@ static int test_owner_last(struct test_owner *test, unsigned int cmd,
 		return -ENOTTY;
 	}
 	test->nr_pages -= call->pages;
+	memmove(pages, pages + call->pages, call->skip * sizeof(*pages));
+	bitmap_cut(test->shared, test->shared, first, call->pages,
+		   XPIN_TEST_OWNER_PAGES);
 	return 0;
 }
 
@@ -207,7 +211,8 @@ static long test_owner_ioctl(struct file *file, unsigned int cmd,
 			ret = test_owner_hold(test, &call);
 		else if (cmd == XPIN_TEST_OWNER_DROP)
 			ret = test_owner_drop(test);
-		else if (call.pages > test->nr_pages)
+		else if (call.skip > test->nr_pages ||
+			 call.pages > test->nr_pages - call.skip)
 			ret = -EINVAL;
 		else
 			ret = test_owner_last(test, cmd, &call);
@@ -241,12 +246,16 @@ static int test_owner_open(struct inode *inode, struct file *file)
 static int test_owner_release(struct inode *inode, struct file *file)
 {
 	struct test_owner *test = file->private_data;
-	unsigned long exclusive = test->nr_pages - test->nr_shared;
+	unsigned long i;
 
 	test_owner_drop(test);
-	xpin_unpin_shared_pages(test->owner, test->pages + exclusive,
-				test->nr_shared);
-	xpin_unpin_pages(test->owner, test->pages, exclusive);
+	for (i = 0; i < test->nr_pages; i++) {
+		if (test_bit(i, test->shared))
+			xpin_unpin_shared_pages(test->owner, &test->pages[i],
+						1);
+		else
+			xpin_unpin_pages(test->owner, &test->pages[i], 1);
+	}
 	xpin_owner_destroy(test->owner);
 	kfree(test);
 	return 0;

@@ -13,7 +13,8 @@
  * struct xpin_test_owner_call - what to do, and what came of it
  * @addr: PIN, GUP and HOLD: first byte, page aligned; MEMFD: the file descriptor
  * @pages: PIN, GUP and MEMFD: how many. The others work on the last @pages that were
- *	pinned: they are unpinned, shared or unshared.
+ *	pinned, but for @skip: they are unpinned, shared or unshared.
+ * @skip: the others: how many pages were pinned after those
  * @timeout_ns: PIN and UNSHARE: how long to wait
  * @repeat: GUP: how often to try
  * @answer: out: PIN and UNSHARE: the index that was busy, or ~0; SHARE: how many
@@ -24,6 +25,7 @@
 struct xpin_test_owner_call {
 	__aligned_u64 addr;
 	__aligned_u64 pages;
+	__aligned_u64 skip;
 	__aligned_u64 timeout_ns;
 	__aligned_u64 repeat;
 	__aligned_u64 answer;
