@@ -35,6 +35,8 @@
 #define HUGE_PAGES	"/proc/sys/vm/nr_hugepages"
 /* What else is in the way of a mover changes with the place of the memory. */
 #define PLACES		64
+#define FILLING		(512 * LARGE)
+#define STEP		(64 * PAGE)
 
 /* From Linux 6.8 on; the headers may be older. */
 #ifndef UFFDIO_MOVE
@@ -523,15 +525,49 @@ static void online(unsigned long block, bool movable)
 }
 
 /* All processors are on the first node, and so is most of what does not move. */
-static void create_on_second_node(struct memory *memory, enum memory_kind kind)
+static void use_second_node(bool only)
 {
 	unsigned long node = 1UL << 1;
 
-	require(!syscall(SYS_set_mempolicy, MPOL_BIND, &node, 8 * sizeof(node)),
+	require(!syscall(SYS_set_mempolicy, only ? MPOL_BIND : MPOL_DEFAULT,
+			 only ? &node : NULL, 8 * sizeof(node)),
 		"set_mempolicy");
+}
+
+static void create_on_second_node(struct memory *memory, enum memory_kind kind)
+{
+	use_second_node(true);
 	memory_create(memory, kind);
-	require(!syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0),
-		"set_mempolicy");
+	use_second_node(false);
+}
+
+/*
+ * Uses up the second node's movable memory: large folios, then what is left in
+ * small pages. Memory comes from elsewhere on that node then.
+ */
+static unsigned char *fill_movable_zone(void)
+{
+	unsigned char *area, *large, *small;
+
+	area = mmap(NULL, FILLING, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	require(area != MAP_FAILED, "mmap");
+	large = area + LARGE - (uintptr_t)area % LARGE;
+	use_second_node(true);
+	require(!madvise(area, FILLING, MADV_HUGEPAGE), "MADV_HUGEPAGE");
+	do {
+		require(!madvise(large, LARGE, MADV_POPULATE_WRITE), "populate");
+		large += LARGE;
+	} while (in_movable_zone(large - LARGE));
+	small = large;
+	require(!madvise(small, FILLING - (small - area), MADV_NOHUGEPAGE),
+		"MADV_NOHUGEPAGE");
+	do {
+		require(!madvise(small, STEP, MADV_POPULATE_WRITE), "populate");
+		small += STEP;
+	} while (in_movable_zone(small - PAGE));
+	use_second_node(false);
+	return area;
 }
 
 /* Takes a block of the second node offline. */
@@ -552,28 +588,38 @@ static unsigned long block_taken(void)
 	return block;
 }
 
-/* @block is all of the second node's movable zone. */
+static void destroy_all(struct memory *memory, struct memory *last)
+{
+	do {
+		memory_destroy(last);
+	} while (last-- > memory);
+}
+
+/* @block is almost all that is free of the second node's movable zone. */
 static void leaves_movable_zone(enum memory_kind kind, unsigned long block)
 {
+	struct memory memory[PLACES], *last = memory;
 	bool before, left, moved, same;
 	struct xpin_claim claimed;
-	struct memory memory;
 	__u64 pfn;
 	int ret;
 
-	create_on_second_node(&memory, kind);
-	pfn = page_pfn(memory.wanted);
-	before = in_movable_zone(pfn) && block_of(pfn) == block &&
-		 block_of(page_pfn(memory.base)) == block;
-	claim(&memory, &claimed);
-	pfn = page_pfn(memory.wanted);
-	left = !in_movable_zone(pfn) && block_of(pfn) != block;
+	create_on_second_node(last, kind);
+	while (block_of(page_pfn(last->wanted)) != block ||
+	       block_of(page_pfn(last->base)) != block) {
+		require(++last < memory + PLACES, "memory of the block");
+		create_on_second_node(last, kind);
+	}
+	before = in_movable_zone(last->wanted);
+	claim(last, &claimed);
+	pfn = page_pfn(last->wanted);
+	left = !in_movable_zone(last->wanted) && block_of(pfn) != block;
 
 	/* What nobody owns has to go now. */
 	ret = offline(block);
-	moved = !ret && block_of(touched_pfn(memory.base)) != block &&
-		memory_untouched(&memory, memory.base, MEMORY_LENGTH);
-	same = stays(&memory, pfn);
+	moved = !ret && block_of(touched_pfn(last->base)) != block &&
+		memory_untouched(last, last->base, MEMORY_LENGTH);
+	same = stays(last, pfn);
 	if (!ret)
 		online(block, true);
 	require(!xpin_release(owner, &claimed), "release");
@@ -581,8 +627,8 @@ static void leaves_movable_zone(enum memory_kind kind, unsigned long block)
 		ksft_print_msg("was there: %d, left: %d, nobody's moved: %d (%s)\n",
 			       before, left, moved, strerror(-ret));
 	check(before && left && moved && same,
-	      "%s: leaves the movable zone, whose memory can go", memory.name);
-	memory_destroy(&memory);
+	      "%s: leaves the movable zone, whose memory can go", last->name);
+	destroy_all(memory, last);
 }
 
 /* Looks for a block where nothing but the owned folio is in the way. */
@@ -595,22 +641,20 @@ static void keeps_its_block(enum memory_kind kind)
 	__u64 pfn;
 	int ret;
 
-	do {
+	for (;;) {
 		create_on_second_node(last, kind);
+		claim(last, &claimed);
 		pfn = page_pfn(last->wanted);
 		block = block_of(pfn);
-		if (block == busy)
-			continue;
-		claim(last, &claimed);
-		ret = offline(block);
+		ret = block == busy ? -EBUSY : offline(block);
 		same = stays(last, pfn);
 		if (!ret || ret == -EINTR)
 			break;
 		/* Not movable, or with a hole in it, whoever owns what. */
-		require(!xpin_release(owner, &claimed), "release");
 		busy = block;
-	} while (++last < memory + PLACES);
-	require(last < memory + PLACES, "no memory block with user memory only");
+		require(!xpin_release(owner, &claimed), "release");
+		require(++last < memory + PLACES, "a block of user memory only");
+	}
 
 	if (ret == -EINTR) {
 		require(!xpin_release(owner, &claimed), "release");
@@ -628,9 +672,7 @@ static void keeps_its_block(enum memory_kind kind)
 		online(block, false);
 	if (ret != -EINTR)
 		require(!xpin_release(owner, &claimed), "release");
-	do {
-		memory_destroy(last);
-	} while (last-- > memory);
+	destroy_all(memory, last);
 }
 
 static void swap_on(void)
@@ -664,6 +706,7 @@ int main(void)
 	};
 	long long huge_pages = read_number(HUGE_PAGES);
 	unsigned int plan = ARRAY_SIZE(small) + 2 * ARRAY_SIZE(any);
+	unsigned char *filling;
 	unsigned long block;
 	int kind;
 	size_t i;
@@ -689,6 +732,9 @@ int main(void)
 	}
 	for (i = 0; i < ARRAY_SIZE(small); i++)
 		compacts_only_unowned(small[i]);
+	/* Filling a zone wakes kswapd. */
+	require(!swapoff(SWAP_DEVICE), "swapoff");
+	filling = fill_movable_zone();
 	for (i = 0; i < ARRAY_SIZE(any); i++)
 		keeps_its_block(any[i]);
 	block = block_taken();
@@ -698,9 +744,10 @@ int main(void)
 	require(!offline(block), "offline");
 	online(block, false);
 
+	munmap(filling, FILLING);
+
 	/* Free huge pages go with the memory that is removed. */
 	write_number(HUGE_PAGES, huge_pages);
-	require(!swapoff(SWAP_DEVICE), "swapoff");
 	close(owner);
 	stranger_stop(&stranger);
 	ksft_finished();
