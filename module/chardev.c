@@ -384,6 +384,9 @@ static int do_claim(struct xpin_file *file, struct file *memfd,
 	u32 id;
 	int ret;
 
+	/* Mapped or not: asking for so much room would have others killed. */
+	if (nr_pages > totalram_pages())
+		return -ENOMEM;
 	pages = kvmalloc_array(nr_pages, sizeof(*pages),
 			       GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!pages)
