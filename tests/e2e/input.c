@@ -276,6 +276,19 @@ static unsigned char *ring(unsigned char *at)
 	return page;
 }
 
+static unsigned char *hugetlb_read_only(unsigned char *at)
+{
+	unsigned char *page;
+	int fd;
+
+	(void)at;
+	fd = memfd_create("input", MFD_CLOEXEC | MFD_HUGETLB);
+	require(fd >= 0 && !ftruncate(fd, LARGE), "memfd_create");
+	page = map(NULL, LARGE, PROT_READ, MAP_SHARED, fd, 0);
+	close(fd);
+	return page;
+}
+
 static unsigned char *bpf_array(unsigned char *at)
 {
 	union bpf_attr attr = {
@@ -323,6 +336,8 @@ static const struct wrong {
 	  .pinned = true },
 	{ "a memfd behind its end", memfd_behind_its_end, -EFAULT,
 	  XPIN_PAGE_NONE, .untouchable = true },
+	{ "hugetlb, read-only", hugetlb_read_only, -EFAULT, XPIN_PAGE_FREE,
+	  .pinned = true },
 	{ "secretmem", secret, -EOPNOTSUPP, XPIN_PAGE_NONE,
 	  .pinned = false },
 	{ "the VGA memory", vga, -EOPNOTSUPP, XPIN_PAGE_NONE,

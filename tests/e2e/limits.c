@@ -328,6 +328,30 @@ static void small_folio(void)
 	memory_destroy(&memory);
 }
 
+/* --- More than there is --- */
+
+#define TOO_MUCH	(1000ULL << 30)
+
+/*
+ * Eight bytes for each page are about what the machine has: the kernel would
+ * kill for them, although there is nothing behind the range.
+ */
+static void more_than_there_is(void)
+{
+	int fd = memfd_create("limits", MFD_CLOEXEC);
+	void *area;
+
+	require(fd >= 0 && !ftruncate(fd, TOO_MUCH), "memfd_create");
+	area = mmap(NULL, TOO_MUCH, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	require(area != MAP_FAILED, "mmap");
+	check(try_claim(area, TOO_MUCH) == -ENOMEM &&
+	      try_claim_memfd(fd, 0, TOO_MUCH) == -EFAULT,
+	      "a range larger than the machine's memory kills nobody");
+	munmap(area, TOO_MUCH);
+	close(fd);
+}
+
 /* --- Time --- */
 
 #define MAX_TIMEOUT	"/sys/module/xpin/parameters/max_timeout_ms"
@@ -440,7 +464,7 @@ int main(void)
 	struct memory memory;
 
 	ksft_print_header();
-	ksft_set_plan(21 + 2 * 2 + 2 * 6 + 7 + 1);
+	ksft_set_plan(21 + 2 * 2 + 2 * 6 + 1 + 7 + 1);
 	stranger_start(&stranger);
 	memlock();
 	owner = xpin_open();
@@ -450,6 +474,7 @@ int main(void)
 	many_claims(MEMORY_ANON_LARGE);
 	large_folio();
 	small_folio();
+	more_than_there_is();
 	memory_create(&memory, MEMORY_SHMEM_PAGE);
 	timeouts(&memory);
 	memory_destroy(&memory);

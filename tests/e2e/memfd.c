@@ -188,6 +188,7 @@ int main(void)
 {
 	static const enum memory_kind kinds[] = {
 		MEMORY_SHMEM_PAGE, MEMORY_SHMEM_LARGE, MEMORY_SHMEM_LARGE_PTES,
+		MEMORY_SHMEM_MIDDLE, MEMORY_HUGETLB_MEMFD,
 	};
 	struct memory memory;
 	size_t i;

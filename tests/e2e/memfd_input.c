@@ -138,6 +138,28 @@ static int future_write_sealed(void)
 	return sealed(F_SEAL_FUTURE_WRITE);
 }
 
+static int huge(void)
+{
+	int fd = memfd_create("hugetlb", MFD_CLOEXEC | MFD_HUGETLB |
+			      MFD_ALLOW_SEALING);
+
+	require(fd >= 0 && !fallocate(fd, 0, 0, LARGE), "a huge page");
+	return fd;
+}
+
+static int huge_read_only(void)
+{
+	return again(huge(), O_RDONLY);
+}
+
+static int huge_sealed(void)
+{
+	int fd = huge();
+
+	require(!fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), "F_ADD_SEALS");
+	return fd;
+}
+
 static int write_end(void)
 {
 	int ends[2];
@@ -260,8 +282,10 @@ static void which_files(void)
 		{ "a file open for reading only", read_only, -EBADF },
 		{ "a file open as a path only", a_path, -EBADF },
 		{ "a pipe's end for reading", read_end, -EBADF },
+		{ "hugetlb open for reading only", huge_read_only, -EBADF },
 		{ "F_SEAL_WRITE", write_sealed, -EPERM },
 		{ "F_SEAL_FUTURE_WRITE", future_write_sealed, -EPERM },
+		{ "F_SEAL_WRITE of hugetlb", huge_sealed, -EPERM },
 		{ "a pipe", write_end, -EOPNOTSUPP },
 		{ "a socket", a_socket, -EOPNOTSUPP },
 		{ "an eventfd", an_eventfd, -EOPNOTSUPP },
@@ -276,6 +300,7 @@ static void which_files(void)
 		{ "a file with other seals", otherwise_sealed, 0 },
 		{ "a file on tmpfs", on_tmpfs, 0 },
 		{ "a page that fallocate() made", cleared_later, 0 },
+		{ "a huge page that fallocate() made", huge, 0 },
 	};
 	long long pins;
 	int fd, error;
@@ -382,9 +407,9 @@ static void holes(void)
 {
 	int fd = filled(0, 0);
 
-	require(!ftruncate(fd, 16ULL << 30), "ftruncate");
+	require(!ftruncate(fd, 1ULL << 30), "ftruncate");
 	check(stays_a_hole(fd, 0, 0, 0) &&
-	      try_claim(fd, 0, 16ULL << 30) == -EFAULT,
+	      try_claim(fd, 0, 1ULL << 30) == -EFAULT,
 	      "a file that is a hole is EFAULT, and stays one");
 	close(fd);
 
@@ -404,17 +429,17 @@ static void holes(void)
 	close(fd);
 }
 
-static void large_hole(void)
+static void large_hole(enum memory_kind kind)
 {
 	struct memory memory;
 	bool ok;
 
-	memory_create(&memory, MEMORY_SHMEM_LARGE);
+	memory_create(&memory, kind);
 	require(!fallocate(memory.fd, FALLOC_FL_PUNCH_HOLE |
 			   FALLOC_FL_KEEP_SIZE, LARGE, LARGE), "fallocate");
 	ok = stays_a_hole(memory.fd, LARGE, LARGE, 0) &&
 	     xpin_all_pages(owner, memory.base, LARGE, XPIN_PAGE_FREE);
-	check(ok, "a hole after a large folio is EFAULT, and stays one");
+	check(ok, "a hole after a %s is EFAULT, and stays one", memory.name);
 	memory_destroy(&memory);
 }
 
@@ -464,13 +489,14 @@ static void swapped_out(void)
 int main(void)
 {
 	ksft_print_header();
-	ksft_set_plan(22 + 14 + 3 + 1 + 1);
+	ksft_set_plan(25 + 14 + 3 + 2 + 1);
 	owner = xpin_open();
 
 	which_files();
 	bad_ranges();
 	holes();
-	large_hole();
+	large_hole(MEMORY_SHMEM_LARGE);
+	large_hole(MEMORY_HUGETLB_MEMFD);
 	swapped_out();
 
 	close(owner);
