@@ -138,7 +138,7 @@ static int future_write_sealed(void)
 	return sealed(F_SEAL_FUTURE_WRITE);
 }
 
-static int huge(void)
+static int a_huge_page(void)
 {
 	int fd = memfd_create("hugetlb", MFD_CLOEXEC | MFD_HUGETLB |
 			      MFD_ALLOW_SEALING);
@@ -149,12 +149,12 @@ static int huge(void)
 
 static int huge_read_only(void)
 {
-	return again(huge(), O_RDONLY);
+	return again(a_huge_page(), O_RDONLY);
 }
 
 static int huge_sealed(void)
 {
-	int fd = huge();
+	int fd = a_huge_page();
 
 	require(!fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), "F_ADD_SEALS");
 	return fd;
@@ -300,7 +300,7 @@ static void which_files(void)
 		{ "a file with other seals", otherwise_sealed, 0 },
 		{ "a file on tmpfs", on_tmpfs, 0 },
 		{ "a page that fallocate() made", cleared_later, 0 },
-		{ "a huge page that fallocate() made", huge, 0 },
+		{ "a huge page that fallocate() made", a_huge_page, 0 },
 	};
 	long long pins;
 	int fd, error;
