@@ -85,6 +85,10 @@ static const struct phase {
 		.call = RELEASE_DURING_UNSHARE, .obstacle = LONG_PIN,
 		.pages = 2, .entries = 2, .goes_on = true,
 	}, {
+		.name = "a claim of much memory",
+		.call = CLAIM, .obstacle = NO_OBSTACLE, .pages = MANY,
+		.goes_on = true,
+	}, {
 		.name = "a release of much memory",
 		.call = RELEASE, .obstacle = NO_OBSTACLE, .pages = MANY,
 		.goes_on = true,
@@ -365,7 +369,7 @@ static bool reached(const struct phase *phase)
 
 	if (shared->progress != CALLING)
 		return false;
-	if (phase->call == RELEASE)
+	if (phase->obstacle == NO_OBSTACLE)
 		return entries && entries < (long long)phase->pages;
 	if (entries != phase->entries)
 		return false;
@@ -381,7 +385,8 @@ static bool reached(const struct phase *phase)
 /* The phase is over before it was seen: it does not wait for anything. */
 static bool reached_or_missed(const struct phase *phase)
 {
-	return reached(phase) || (phase->call == RELEASE && is_back(phase));
+	return reached(phase) ||
+	       (phase->obstacle == NO_OBSTACLE && is_back(phase));
 }
 
 static void write_file(const char *path, const char *text)
@@ -409,6 +414,7 @@ static bool freeze_all(void)
 
 static void fresh_memory(const struct phase *phase)
 {
+	struct xpin_claim mine;
 	size_t i;
 
 	require(!fallocate(memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
@@ -417,6 +423,11 @@ static void fresh_memory(const struct phase *phase)
 		if (phase->obstacle != PAGE_FAULT || i != phase->at)
 			area[i * PAGE] = 1;
 	}
+	/* It shall not wait because memory can't migrate for a moment. */
+	if (phase->obstacle == NO_OBSTACLE)
+		require(!xpin_claim(watcher, area, phase->pages * PAGE,
+				    PATIENCE, &mine) &&
+			!xpin_release(watcher, &mine), "claim");
 }
 
 /* Returns when the other process is in that phase. */
@@ -472,7 +483,7 @@ static bool survives(const struct phase *phase, enum event event,
 	if (event == SIGNAL && phase->call == RELEASE_DURING_UNSHARE)
 		await("the signal is handled", handled, phase);
 	if (!expected) {
-		ok &= phase->call == RELEASE || overtaken ||
+		ok &= phase->obstacle == NO_OBSTACLE || overtaken ||
 		      shared->progress == CALLING;
 		remove_from_the_way(phase);
 		removed = true;
@@ -509,7 +520,8 @@ static void happens(const struct phase *phase, enum event event)
 
 	for (;;) {
 		start(phase);
-		if (phase->call != RELEASE || shared->progress == CALLING)
+		if (phase->obstacle != NO_OBSTACLE ||
+		    shared->progress == CALLING)
 			break;
 		/* Too late: again. */
 		kill(pid, SIGKILL);
