@@ -46,6 +46,8 @@ static const struct phase {
 	enum obstacle obstacle;
 	size_t at;
 	size_t pages;
+	/* Claimed by XPIN_IOC_CLAIM_MEMFD. */
+	bool memfd;
 	/* Folios owned or being claimed when the phase is reached. */
 	long long entries;
 	/* A signal does not end it. */
@@ -76,6 +78,14 @@ static const struct phase {
 		.name = "a claim that drains, with a chunk owned",
 		.call = CLAIM, .obstacle = LONG_PIN, .at = CHUNK + 1,
 		.pages = CHUNK + 2, .entries = CHUNK + 2,
+	}, {
+		.name = "a claim of a memfd that can't migrate yet, with a chunk owned",
+		.call = CLAIM, .obstacle = SHORT_PIN, .at = CHUNK + 1,
+		.pages = CHUNK + 2, .memfd = true, .entries = CHUNK,
+	}, {
+		.name = "a claim of a memfd that drains, with a chunk owned",
+		.call = CLAIM, .obstacle = LONG_PIN, .at = CHUNK + 1,
+		.pages = CHUNK + 2, .memfd = true, .entries = CHUNK + 2,
 	}, {
 		.name = "an unshare that drains",
 		.call = UNSHARE, .obstacle = LONG_PIN, .at = CHUNK + 1,
@@ -192,8 +202,24 @@ static void catch_faults(size_t at)
 	atomic_store(&shared->uffd, uffd);
 }
 
+static int claim_memfd(const struct phase *phase)
+{
+	struct xpin_claim_memfd request = {
+		.size = sizeof(request),
+		.fd = memfd,
+		.length = phase->pages * PAGE,
+		.timeout_ns = PATIENCE,
+	};
+	int error = ioctl(fd, XPIN_IOC_CLAIM_MEMFD, &request) ? -errno : 0;
+
+	claim.claim_id = request.claim_id;
+	return error;
+}
+
 static int make_claim(const struct phase *phase)
 {
+	if (phase->memfd)
+		return claim_memfd(phase);
 	return xpin_claim(fd, area, phase->pages * PAGE, PATIENCE, &claim);
 }
 
