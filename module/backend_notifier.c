@@ -3,19 +3,14 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/bits.h>
-#include <linux/errno.h>
-#include <linux/kconfig.h>
+#include <linux/gup_pin_notifier.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/printk.h>
+#include <linux/workqueue.h>
 #include <uapi/linux/xpin.h>
 
 #include "backend.h"
-
-#if IS_ENABLED(CONFIG_GUP_PIN_NOTIFIER)
-
-#include <linux/gup_pin_notifier.h>
-#include <linux/mutex.h>
-#include <linux/workqueue.h>
-
 #include "guard.h"
 
 /* A claim soon after the last release should not pay for arming again. */
@@ -173,29 +168,5 @@ unsigned int backend_armed(void)
 	return mask;
 }
 
-#else /* !CONFIG_GUP_PIN_NOTIFIER */
-
-int backend_register(void)
-{
-	pr_err("this kernel can't be told to refuse pins: it was built without CONFIG_GUP_PIN_NOTIFIER (see kpatch/README.md)\n");
-	return -EOPNOTSUPP;
-}
-
-/* Never called, since backend_register() fails. */
-void backend_unregister(void) {}
-void backend_get(enum backend_event event) {}
-void backend_put(enum backend_event event) {}
-void backend_drain_begin(void) {}
-void backend_drain_end(void) {}
-
-u32 backend_id(void)
-{
-	return 0;
-}
-
-unsigned int backend_armed(void)
-{
-	return 0;
-}
-
-#endif /* CONFIG_GUP_PIN_NOTIFIER */
+/* For who asks before loading it: modinfo -F backend xpin. */
+MODULE_INFO(backend, "notifier");
