@@ -16,6 +16,7 @@ help:
 	@echo 'make e2e          end-to-end tests in QEMU; RUN=name,name: only these programs'
 	@echo 'make e2e-lockdep  the same with lock, RCU and atomic-sleep checks'
 	@echo 'make e2e-kasan    the same with KASAN and kmemleak'
+	@echo 'make dkms         dkms and apt in Debian 12 and 13 roots, and what dkms built in QEMU'
 	@echo 'make check-nops   an idle hook is NOPs, and gone when configured out'
 	@echo 'make check        checkpatch, sparse, W=1'
 	@echo 'make fetch        look for newer kernel sources and tools on the Debian mirror'
@@ -29,6 +30,7 @@ deps:
 
 fetch:
 	@for part in kernel qemu herd7; do $(VM)/fetch $$part --refresh || exit 1; done
+	@for release in bookworm trixie; do $(VM)/root $$release --refresh || exit 1; done
 
 kernel:
 	@$(VM)/kernel plain
@@ -54,6 +56,10 @@ e2e-lockdep:
 e2e-kasan:
 	@$(VM)/e2e kasan $(RUN)
 
+dkms:
+	@$(VM)/dkms bookworm
+	@$(VM)/dkms trixie
+
 check-nops:
 	@$(VM)/check-nops
 
@@ -70,4 +76,4 @@ clean-cache:
 	@$(VM)/clean-cache
 
 .PHONY: help deps fetch kernel modules litmus kunit kunit-kasan e2e e2e-lockdep e2e-kasan \
-	check-nops demo test check clean-cache
+	dkms check-nops demo test check clean-cache

@@ -7,6 +7,7 @@
  *   xpin.run=NAME,NAME...	which programs; without it those of the table
  *   xpin.repeat=N		repetitions of the leak test
  *   xpin.seed=N		what the random numbers of threads begin with
+ *   xpin.modprobe=yes		load what modprobe finds, not /xpin.ko
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -162,6 +163,25 @@ static void load_module(const char *path)
 		bail_out("load", path);
 }
 
+static void load_by_name(const char *module)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (!pid) {
+		dup2(STDOUT_FILENO, STDERR_FILENO);
+		execl("/sbin/modprobe", "modprobe", module, NULL);
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		bail_out("start modprobe for", module);
+	if (status) {
+		printf("Bail out! modprobe %s: wait status %d\n", module,
+		       status);
+		stop();
+	}
+}
+
 static void copy(const char *from, const char *to)
 {
 	int in = open(from, O_RDONLY | O_CLOEXEC);
@@ -202,9 +222,6 @@ static void set_up(void)
 
 	copy("/ext4.img", "/dev/ram1");
 	mount_on("ext4", "/dev/ram1", "/mnt");
-
-	load_module("/xpin.ko");
-	load_module("/xpin_test_owner.ko");
 }
 
 /* The value of a word "name=value" of the kernel command line, or NULL. */
@@ -383,6 +400,12 @@ int main(void)
 	char *names, *name, *repeat, *seed;
 
 	set_up();
+	if (parameter("xpin.modprobe"))
+		load_by_name("xpin");
+	else
+		load_module("/xpin.ko");
+	load_module("/xpin_test_owner.ko");
+
 	look_for_leaks = parameter("kmemleak");
 	repeat = parameter("xpin.repeat");
 	if (repeat)
