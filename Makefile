@@ -11,6 +11,7 @@ help:
 	@echo
 	@echo 'make kernel       build the patched kernel'
 	@echo 'make modules      build xpin.ko for it'
+	@echo 'make xpinctl      build the xpinctl tool'
 	@echo 'make litmus       the protocol in the kernel memory model (herd7)'
 	@echo 'make kunit        KUnit suites in user-mode Linux; kunit-kasan: with KASAN and lockdep'
 	@echo 'make e2e          end-to-end tests in QEMU; RUN=name,name: only these programs'
@@ -37,6 +38,9 @@ kernel:
 
 modules:
 	@$(VM)/module plain
+
+xpinctl:
+	@$(VM)/xpinctl
 
 litmus:
 	@$(VM)/litmus
@@ -75,5 +79,5 @@ check:
 clean-cache:
 	@$(VM)/clean-cache
 
-.PHONY: help deps fetch kernel modules litmus kunit kunit-kasan e2e e2e-lockdep e2e-kasan \
+.PHONY: help deps fetch kernel modules xpinctl litmus kunit kunit-kasan e2e e2e-lockdep e2e-kasan \
 	dkms check-nops demo test check clean-cache

@@ -61,6 +61,7 @@ static const struct program {
 	{ .name = "threads", .seconds = 600 },
 	{ .name = "modules", .seconds = 600 },
 	{ .name = "failnth", .seconds = 600 },
+	{ .name = "xpinctl", .seconds = 300 },
 	{ .name = "leak", .seconds = 1200 },
 	{ .name = "demo", .seconds = 120, .on_request = true },
 	{ .name = NULL },

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+/* How answers and errors get out, for people and for programs. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "xpinctl.h"
+
+bool json;
+int failure_status = EXIT_FAILED;
+
+void add_string(struct json_object *object, const char *key, const char *value)
+{
+	json_object_object_add(object, key,
+			       value ? json_object_new_string(value) : NULL);
+}
+
+void add_number(struct json_object *object, const char *key, __u64 value)
+{
+	json_object_object_add(object, key, json_object_new_uint64(value));
+}
+
+void add_bool(struct json_object *object, const char *key, bool value)
+{
+	json_object_object_add(object, key, json_object_new_boolean(value));
+}
+
+void add_address(struct json_object *object, const char *key, __u64 value)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%#llx", value);
+	add_string(object, key, text);
+}
+
+struct json_object *object_of(struct json_object *object, const char *key)
+{
+	return json_object_object_get(object, key);
+}
+
+const char *string_of(struct json_object *object, const char *key)
+{
+	struct json_object *value = object_of(object, key);
+
+	return value ? json_object_get_string(value) : NULL;
+}
+
+__u64 number_of(struct json_object *object, const char *key)
+{
+	return json_object_get_uint64(object_of(object, key));
+}
+
+bool bool_of(struct json_object *object, const char *key)
+{
+	return json_object_get_boolean(object_of(object, key));
+}
+
+static void print_json(struct json_object *object)
+{
+	puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_SPACED |
+					    JSON_C_TO_STRING_NOSLASHESCAPE));
+}
+
+void answer(struct json_object *object,
+	    void (*text)(struct json_object *object))
+{
+	if (json)
+		print_json(object);
+	else
+		text(object);
+	json_object_put(object);
+	if (fflush(stdout) || ferror(stdout)) {
+		fprintf(stderr, "xpinctl: can't write to standard output: %s\n",
+			strerrorname_np(errno));
+		exit(failure_status);
+	}
+}
+
+static struct json_object *verror_object(int error, const char *way_out,
+					 const char *fmt, va_list args)
+{
+	struct json_object *object = json_object_new_object();
+	char *what, *message, *reason = strdup(strerror(error));
+
+	if (!reason || vasprintf(&what, fmt, args) < 0)
+		abort();
+	*reason = tolower(*reason);
+	if (asprintf(&message, "%s: %s (%s)%s%s", what, strerrorname_np(error),
+		     reason, way_out ? ": " : "", way_out ? way_out : "") < 0)
+		abort();
+	add_string(object, "errno", strerrorname_np(error));
+	add_string(object, "message", message);
+	free(message);
+	free(what);
+	free(reason);
+	return object;
+}
+
+struct json_object *error_object(int error, const char *way_out,
+				 const char *fmt, ...)
+{
+	struct json_object *object;
+	va_list args;
+
+	va_start(args, fmt);
+	object = verror_object(error, way_out, fmt, args);
+	va_end(args);
+	return object;
+}
+
+noreturn void fail_with(struct json_object *error)
+{
+	struct json_object *object = json_object_new_object();
+
+	/* Programs read standard output, people see standard error. */
+	fprintf(stderr, "xpinctl: %s\n", string_of(error, "message"));
+	json_object_object_add(object, "error", error);
+	if (json)
+		print_json(object);
+	json_object_put(object);
+	exit(failure_status);
+}
+
+noreturn void fail(int error, const char *way_out, const char *fmt, ...)
+{
+	struct json_object *object;
+	va_list args;
+
+	va_start(args, fmt);
+	object = verror_object(error, way_out, fmt, args);
+	va_end(args);
+	fail_with(object);
+}
+
+noreturn void usage_error(const char *fmt, ...)
+{
+	struct json_object *object;
+	va_list args;
+
+	failure_status = EXIT_USAGE;
+	va_start(args, fmt);
+	object = verror_object(EINVAL, "see 'xpinctl --help'", fmt, args);
+	va_end(args);
+	fail_with(object);
+}
