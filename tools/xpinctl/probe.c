@@ -264,16 +264,18 @@ static void print_attempt(struct json_object *attempt, __u64 length)
 	const char *text = string_of(attempt, "text");
 
 	printf("  %-32s", string_of(attempt, "attack"));
+	fputs(outcome, stdout);
 	if (why)
-		printf("not available here: %s", why);
-	else
-		fputs(outcome, stdout);
+		printf(" here: %s", why);
 	if (error)
 		printf(" (%s)", error);
+	if (!strcmp(outcome, "succeeded"))
+		printf(" (%s bytes)", string_of(attempt, "bytes"));
 	if (!strcmp(outcome, "short"))
-		printf(", %s of %llu bytes", string_of(attempt, "bytes"), length);
+		printf(" (%s of %llu bytes)", string_of(attempt, "bytes"),
+		       length);
 	if (text)
-		printf(", %s \"%s\"", bool_of(attempt, "writes") ? "now" : "got",
+		printf(": %s \"%s\"", bool_of(attempt, "writes") ? "now" : "got",
 		       text);
 	putchar('\n');
 }
@@ -283,10 +285,12 @@ static void text(struct json_object *probe)
 	struct json_object *attempts = object_of(probe, "attempts");
 	size_t i;
 
+	printf("pid %s address %s length %s\n", string_of(probe, "pid"),
+	       string_of(probe, "address"), string_of(probe, "length"));
 	for (i = 0; i < json_object_array_length(attempts); i++)
 		print_attempt(json_object_array_get_idx(attempts, i),
 			      number_of(probe, "length"));
-	printf("%s refused, %s got through, %s not available here\n",
+	printf("%s refused, %s got through, %s unavailable here\n",
 	       string_of(probe, "refused"), string_of(probe, "got_through"),
 	       string_of(probe, "unavailable"));
 }

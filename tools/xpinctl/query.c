@@ -176,9 +176,11 @@ static void states_text(struct json_object *answer)
 	struct json_object *states = object_of(answer, "states"), *state;
 	size_t i;
 
+	printf("pid %s address %s length %s\n", string_of(answer, "pid"),
+	       string_of(answer, "address"), string_of(answer, "length"));
 	for (i = 0; i < json_object_array_length(states); i++) {
 		state = json_object_array_get_idx(states, i);
-		printf("address %s pages %s %s\n", string_of(state, "address"),
+		printf("  address %s pages %s %s\n", string_of(state, "address"),
 		       string_of(state, "pages"), string_of(state, "state"));
 	}
 }
