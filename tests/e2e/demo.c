@@ -1,115 +1,207 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What xpin does, shown to a person on one screen. Ends with an error as soon as
- * something does not go as the story says.
+ * What xpin does, shown to a person on one screen, with xpinctl as the owner and
+ * the attacker. Ends with an error as soon as something does not go as the story
+ * says.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "kselftest.h"
 #include "xpin_test.h"
 
+#define VAULT	"/dev/shm/vault"
 #define SECRET	"the vault code is 4711"
 #define FORGERY	"the vault code is 0000"
 
-static const struct step {
-	const char *attack;
-	const char *does;
-} steps[] = {
-	{ "process_vm_readv", "process_vm_readv() reads it" },
-	{ "process_vm_writev", "process_vm_writev() writes over it" },
-	{ "io_uring WRITE_FIXED from it", "io_uring saves it to a file" },
-	{ "O_DIRECT write from it, disk", "O_DIRECT write puts it on a disk" },
-	{ "O_DIRECT read into it, disk", "O_DIRECT read writes over it" },
-	{ .attack = NULL },
+static const char * const attempts[] = {
+	"process_vm_readv", "process_vm_writev", "io_uring WRITE_FIXED from it",
+	"O_DIRECT write from it, disk", "O_DIRECT read into it, disk",
 };
 
-static struct stranger host;
-static struct memory memory;
+static char *secret;
 static int unexpected;
 
-static void attempt(const struct step *step, bool claimed)
+/* Starts xpinctl; what it prints can be read from *@out. */
+static pid_t start(const char * const *arguments, FILE **out)
 {
-	const struct attack *attack = attack_find(step->attack);
-	char *secret = (char *)memory.wanted;
-	char *buffer = (char *)host.buffer;
-	struct attack_result result;
-	const char *now;
-	bool ok;
+	pid_t pid;
+	int output[2];
 
-	require(attack, step->attack);
-	memset(buffer, 0, PAGE);
-	snprintf(secret, PAGE, SECRET);
-	snprintf(buffer, PAGE, FORGERY);
-	result = stranger_attack(&host, attack, &memory, secret, PAGE);
-
-	/* Where the attack should have changed something. */
-	now = attack->writes ? secret : buffer;
-	if (claimed)
-		ok = result.outcome == ATTACK_REFUSED &&
-		     result.error == attack->first &&
-		     !strcmp(secret, SECRET) && (attack->writes || !*buffer);
-	else
-		ok = result.outcome == ATTACK_SUCCEEDED &&
-		     !strcmp(now, attack->writes ? FORGERY : SECRET);
-
-	printf("   %-36s", step->does);
-	if (!ok)
-		printf("NOT AS IT SHOULD BE: %s\n",
-		       result.outcome == ATTACK_UNAVAILABLE ? result.why :
-		       result.outcome == ATTACK_REFUSED ?
-		       strerror(result.error) : "it got through");
-	else if (claimed)
-		printf("refused: %s\n", strerror(result.error));
-	else
-		printf("%s \"%s\"\n", attack->writes ? "now" : "got", now);
-	unexpected += !ok;
+	require(!pipe2(output, O_CLOEXEC), "pipe");
+	fflush(stdout);
+	pid = fork();
+	require(pid >= 0, "fork");
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(output[1], STDOUT_FILENO);
+		execv("/bin/xpinctl", (char * const *)arguments);
+		_exit(127);
+	}
+	close(output[1]);
+	*out = fdopen(output[0], "r");
+	require(*out, "fdopen");
+	return pid;
 }
 
-static void attempts(bool claimed)
+/* Returns its exit code. */
+static int finish(pid_t pid, FILE *out)
 {
-	const struct step *step;
+	int status;
 
-	for (step = steps; step->attack; step++)
-		attempt(step, claimed);
+	fclose(out);
+	require(waitpid(pid, &status, 0) == pid, "waitpid");
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void expect(bool condition, const char *what)
+{
+	if (condition)
+		return;
+	printf("   NOT AS IT SHOULD BE: %s\n", what);
+	unexpected++;
+}
+
+/* What xpinctl must print of an attempt. */
+static void expected_end(const struct attack *attack, bool owned, char *end,
+			 size_t size)
+{
+	if (owned)
+		snprintf(end, size, "refused (%s)\n",
+			 strerrorname_np(attack->first));
+	else
+		snprintf(end, size, "succeeded (%lu bytes): %s\n", PAGE,
+			 attack->writes ? "now \"" FORGERY "\"" :
+					  "got \"" SECRET "\"");
+}
+
+static void probe_page(bool owned)
+{
+	const char *arguments[2 * ARRAY_SIZE(attempts) + 9] = { "xpinctl", "probe" };
+	char pid[16], addr[32], line[256], end[128];
+	size_t i, nr = 2;
+	pid_t host;
+	FILE *out;
+
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	snprintf(addr, sizeof(addr), "%p", secret);
+	arguments[nr++] = pid;
+	arguments[nr++] = addr;
+	arguments[nr++] = "--show";
+	arguments[nr++] = "--write=" FORGERY;
+	arguments[nr++] = "--block";
+	arguments[nr++] = BLOCK_DEVICE;
+	for (i = 0; i < ARRAY_SIZE(attempts); i++) {
+		arguments[nr++] = "--attack";
+		arguments[nr++] = attempts[i];
+	}
+	host = start(arguments, &out);
+
+	/* A heading, the attempts, the sum. */
+	require(fgets(line, sizeof(line), out), "xpinctl probe");
+	for (i = 0; i < ARRAY_SIZE(attempts); i++) {
+		const struct attack *attack = attack_find(attempts[i]);
+
+		require(fgets(line, sizeof(line), out), "xpinctl probe");
+		printf(" %s", line);
+		expected_end(attack, owned, end, sizeof(end));
+		expect(strstr(line, attempts[i]) && strstr(line, end), end);
+	}
+	require(fgets(line, sizeof(line), out), "xpinctl probe");
+	expect(finish(host, out) == !owned, "its exit code");
+	expect(!strcmp(secret, SECRET), "the secret is what it was");
+}
+
+static pid_t start_owner(FILE **out)
+{
+	static const char * const arguments[] = {
+		"xpinctl", "hold", "--file", VAULT, NULL
+	};
+	pid_t owner = start(arguments, out);
+	char line[256];
+
+	require(fgets(line, sizeof(line), *out), "xpinctl hold");
+	printf("   %s", line);
+	return owner;
+}
+
+/* One line of `xpinctl status`. */
+static void show_status(const char *name, long long value)
+{
+	static const char * const arguments[] = { "xpinctl", "status", NULL };
+	long long found = -1;
+	char line[256], word[64];
+	FILE *out;
+	pid_t pid;
+
+	pid = start(arguments, &out);
+	while (fgets(line, sizeof(line), out)) {
+		if (sscanf(line, "%63s %lld", word, &found) != 2 ||
+		    strcmp(word, name))
+			continue;
+		printf("   %s", line);
+		expect(found == value, name);
+	}
+	expect(!finish(pid, out), "xpinctl status");
+}
+
+static void keep_secret(void)
+{
+	int fd;
+
+	mkdir("/dev/shm", 01777);
+	fd = open(VAULT, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	require(fd >= 0 && !ftruncate(fd, PAGE), VAULT);
+	secret = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	require(secret != MAP_FAILED, "mmap");
+	close(fd);
+	snprintf(secret, PAGE, SECRET);
 }
 
 int main(void)
 {
-	struct xpin_claim claim;
-	int owner;
+	FILE *out;
+	pid_t owner;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	stranger_start(&host);
-	owner = xpin_open();
-	memory_create(&memory, MEMORY_SHMEM_PAGE);
+	keep_secret();
 
-	printf("Process %d keeps a secret in its memory: \"%s\"\n", getpid(),
-	       SECRET);
-	printf("1. Nobody owns the page. Process %d, as root, tries to get at it:\n",
-	       host.pid);
-	attempts(false);
+	printf("Process %d keeps a secret in " VAULT ": \"%s\"\n", getpid(),
+	       secret);
+	printf("1. Nobody owns the page. Root reads it, and overwrites it for a moment:\n");
+	printf("   xpinctl probe %d %p --show --write=\"" FORGERY "\"\n",
+	       getpid(), secret);
+	probe_page(false);
 
-	printf("2. Process %d claims the page through /dev/xpin. The same again:\n",
-	       getpid());
-	require(!xpin_claim(owner, memory.wanted, PAGE, 0, &claim), "claim");
-	attempts(true);
-	printf("   The owner itself goes on using it:  has \"%s\"\n",
-	       (char *)memory.wanted);
+	printf("2. It gets an owner: xpinctl hold --file " VAULT "\n");
+	owner = start_owner(&out);
+	printf("   The same probe again:\n");
+	probe_page(true);
+	printf("   Process %d goes on using it, it has \"%s\". xpinctl status:\n",
+	       getpid(), secret);
+	show_status("entries", 1);
+	show_status("vetoes", xpin_stat("vetoes"));
 
-	printf("3. Process %d releases the page. Once more:\n", getpid());
-	require(!xpin_release(owner, &claim), "release");
-	attempts(false);
+	printf("3. The owner is told to end: kill %d. The same probe again:\n",
+	       owner);
+	kill(owner, SIGTERM);
+	expect(!finish(owner, out), "the owner's exit code");
+	probe_page(false);
 
 	if (unexpected)
-		printf("%d attempts did not end as they should.\n", unexpected);
+		printf("%d things were not as they should be.\n", unexpected);
 	else
 		printf("While it was owned, nobody else could pin it.\n");
-	memory_destroy(&memory);
-	close(owner);
-	stranger_stop(&host);
+	munmap(secret, PAGE);
+	unlink(VAULT);
 	return unexpected ? EXIT_FAILURE : EXIT_SUCCESS;
 }

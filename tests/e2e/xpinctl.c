@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -57,6 +58,8 @@ static void (*become)(void);
 
 static noreturn void execute(const char * const *arguments)
 {
+	/* So that two runs tell the same addresses. */
+	personality(ADDR_NO_RANDOMIZE);
 	if (become)
 		become();
 	execv(XPINCTL, (char * const *)arguments);
@@ -146,7 +149,7 @@ static struct json_object *parse(const char *text)
 	return object;
 }
 
-/* Is every string and number in @text? */
+/* Is every string and number in @text? That there are 0 need not be said. */
 static bool all_in(struct json_object *value, const char *text)
 {
 	size_t i;
@@ -169,7 +172,8 @@ static bool all_in(struct json_object *value, const char *text)
 		return true;
 	case json_type_string:
 	case json_type_int:
-		return strstr(text, json_object_get_string(value));
+		return !strcmp(json_object_get_string(value), "0") ||
+		       strstr(text, json_object_get_string(value));
 	default:
 		return true;
 	}
@@ -306,10 +310,10 @@ static const char * const wrong[][6] = {
 
 #define USAGE_TESTS	3
 
-static void usage(void)
+static void test_usage(void)
 {
-	const char *help[] = { "xpinctl", "hold", "--help", NULL };
-	const char *version[] = { "xpinctl", "--version", NULL };
+	static const char * const help[] = { "xpinctl", "hold", "--help", NULL };
+	static const char * const version[] = { "xpinctl", "--version", NULL };
 	static char out[1 << 16], err[1 << 16];
 	bool ok = true;
 	size_t i;
@@ -358,7 +362,7 @@ static bool stats_agree(struct json_object *stats)
 	return true;
 }
 
-static void status(void)
+static void test_status(void)
 {
 	struct xpin_claim claim;
 	struct memory memory;
@@ -1128,7 +1132,7 @@ static bool is_state(const struct answer *answer, size_t i, const void *addr,
 
 #define QUERY_TESTS	9
 
-static void query(void)
+static void test_query(void)
 {
 	struct memory shared, private;
 	struct xpin_claim claim;
@@ -1206,8 +1210,8 @@ int main(int argc, char **argv)
 		      HOLD_KIND_TESTS + HOLD_FILE_TESTS + HOLD_LIMIT_TESTS +
 		      PROBE_SHARED_TESTS + PROBE_OTHER_TESTS +
 		      PROBE_ERROR_TESTS + QUERY_TESTS);
-	usage();
-	status();
+	test_usage();
+	test_status();
 	no_module();
 	hold_kinds();
 	hold_file();
@@ -1215,6 +1219,6 @@ int main(int argc, char **argv)
 	probe_shared();
 	probe_other();
 	probe_errors();
-	query();
+	test_query();
 	ksft_finished();
 }
