@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/personality.h>
@@ -478,7 +479,8 @@ static bool unloaded(size_t i, const struct memory *memory)
 		ok &= is_null(answer->json, "module_file");
 	else
 		ok &= !strcmp(string(file, "backend"), files[i].module) &&
-		      !strcmp(string(file, "version"), "1.2.3");
+		      !strcmp(string(file, "version"), "1.2.3") &&
+		      is_null(file, "unsupported") == (i == 3);
 	ok &= failed(ask("hold"), 1, "ENOENT", files[i].way_out);
 	ok &= failed(ask("query", me(), at(memory->base)), 1, "ENOENT",
 		     files[i].way_out);
@@ -1130,7 +1132,7 @@ static bool is_state(const struct answer *answer, size_t i, const void *addr,
 	       !strcmp(string(run, "state"), state);
 }
 
-#define QUERY_TESTS	9
+#define QUERY_TESTS	10
 
 static void test_query(void)
 {
@@ -1139,10 +1141,17 @@ static void test_query(void)
 	struct answer *answer;
 	struct stat before, after;
 	struct held held;
+	struct xpin_part part;
+	struct xpin_claim_memfd memfd = {
+		.size = sizeof(memfd),
+		.offset = 3 * PAGE,
+		.length = 7 * PAGE,
+	};
 	int owner = xpin_open();
 	bool ok;
 
 	memory_create(&shared, MEMORY_SHMEM_PAGE);
+	memfd.fd = shared.fd;
 	memory_create(&private, MEMORY_ANON_PAGE);
 	start_hold(&held, "--size", "12K");
 	require(holds(&held), "hold");
@@ -1155,6 +1164,15 @@ static void test_query(void)
 	ok = answer->same && !answer->status && told(&held);
 	check(ok, "query: the claims of one process");
 	require(!end_hold(&held, SIGTERM), "hold");
+
+	require(!ioctl(owner, XPIN_IOC_CLAIM_MEMFD, &memfd) &&
+		!xpin_part(owner, XPIN_IOC_RELEASE, memfd.claim_id, 0, 2 * PAGE,
+			   &part), "claim a memfd, release a part");
+	answer = ask("query", me());
+	ok = answer->same && strstr(answer->text, "offset 0x3000 pages 7 left 5");
+	part.length = XPIN_WHOLE;
+	require(!ioctl(owner, XPIN_IOC_RELEASE, &part), "release");
+	check(ok, "query: a claim of a memfd, of which a part is released");
 	answer = ask("query", "1");
 	check(answer->same && !answer->status &&
 	      !json_object_array_length(get(answer->json, "owners")),

@@ -19,7 +19,8 @@ bool module_loaded(void)
 
 /*
  * What modinfo says of the installed module's @field; to be freed. NULL with
- * errno ENOENT if there is no module, ENOEXEC if there is no modinfo.
+ * errno ENOENT if there is no module or no such field, ENOEXEC if there is no
+ * modinfo.
  */
 static char *module_field(const char *field)
 {
@@ -53,7 +54,7 @@ static char *module_field(const char *field)
 	fclose(file);
 	text[length] = '\0';
 	text[strcspn(text, "\n")] = '\0';
-	if (waitpid(pid, &status, 0) != pid || status) {
+	if (waitpid(pid, &status, 0) != pid || status || !*text) {
 		errno = ENOENT;
 		return NULL;
 	}

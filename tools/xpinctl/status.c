@@ -131,6 +131,11 @@ static void print_line(const char *name, const char *value)
 	printf("%-10s%s\n", name, value);
 }
 
+static const char *or_unknown(const char *value)
+{
+	return value ? value : "unknown";
+}
+
 static void text(struct json_object *status)
 {
 	struct json_object *device = object_of(status, "device");
@@ -145,8 +150,9 @@ static void text(struct json_object *status)
 	       version ? version : "");
 	if (file)
 		printf("%-10s%s, version %s, backend %s\n", "file",
-		       string_of(file, "path"), string_of(file, "version"),
-		       string_of(file, "backend"));
+		       string_of(file, "path"),
+		       or_unknown(string_of(file, "version")),
+		       or_unknown(string_of(file, "backend")));
 	if (api)
 		printf("%-10sversion %s, backend %s, features %s\n", "API",
 		       string_of(api, "version"), string_of(api, "backend"),
