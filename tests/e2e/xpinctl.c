@@ -629,13 +629,16 @@ static bool held_as(struct held *held, size_t i)
 	       xpin_stat("entries") == kinds[i].folios && told(held);
 }
 
-static void set_huge_pages(const char *nr)
+/* Returns how many there were. */
+static long set_huge_pages(long nr)
 {
-	int fd = open("/proc/sys/vm/nr_hugepages", O_WRONLY | O_CLOEXEC);
+	FILE *file = fopen("/proc/sys/vm/nr_hugepages", "r+e");
+	long before;
 
-	require(fd >= 0 && write(fd, nr, strlen(nr)) == (ssize_t)strlen(nr),
-		"nr_hugepages");
-	close(fd);
+	require(file && fscanf(file, "%ld", &before) == 1, "nr_hugepages");
+	rewind(file);
+	require(fprintf(file, "%ld", nr) > 0 && !fclose(file), "nr_hugepages");
+	return before;
 }
 
 #define HOLD_KIND_TESTS	(2 * ARRAY_SIZE(kinds) + 3)
@@ -643,16 +646,17 @@ static void set_huge_pages(const char *nr)
 static void hold_kinds(void)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	long huge_pages;
 	struct held held;
 	bool ok;
 	size_t i;
 
-	set_huge_pages("0");
+	huge_pages = set_huge_pages(0);
 	check(failed(ask("hold", "--kind", "hugetlb"), 1, "ENOMEM",
 		     "nr_hugepages"),
 	      "hold: no huge pages are reserved");
 
-	set_huge_pages("4");
+	set_huge_pages(4);
 	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
 		start_hold(&held, "--kind", kinds[i].kind, "--size",
 			   kinds[i].size);
@@ -672,7 +676,7 @@ static void hold_kinds(void)
 		      "hold: %s bytes of %s, shared, in JSON", kinds[i].size,
 		      kinds[i].kind);
 	}
-	set_huge_pages("0");
+	set_huge_pages(huge_pages);
 
 	start_hold(&held, "--json");
 	ok = holds(&held) && !is_true(held.json, "shared") &&
@@ -1110,9 +1114,12 @@ static void probe_errors(void)
 	      "probe: --block with a file");
 	close(fd);
 	unlink(PROBED_FILE);
-	check(failed(ask("probe", me(), at(memory.base), "--block", "/dev/ram1"),
+	fd = open("/dev/ram2", O_RDONLY | O_EXCL | O_CLOEXEC);
+	require(fd >= 0, "/dev/ram2");
+	check(failed(ask("probe", me(), at(memory.base), "--block", "/dev/ram2"),
 		     2, "EBUSY", "in use"),
-	      "probe: --block with a device that is mounted");
+	      "probe: --block with a device that is in use");
+	close(fd);
 	check(failed(ask("probe", me(), at(memory.base), "--block", "/dev/none"),
 		     2, "ENOENT", "/dev/none"),
 	      "probe: --block with nothing");
