@@ -101,8 +101,12 @@ static void find_memory(struct probe *probe)
 		fail(EFAULT, NULL, "the memory of process %d at %p can't be reached",
 		     target->pid, target->remote);
 	target->local = mapping_share(&probe->mapping, addr, &probe->not_local);
-	if (!target->local)
-		probe->not_local_error = errno;
+	probe->not_local_error = errno;
+	if (target->local) {
+		target->memfd = mapping_path(&probe->mapping);
+		target->offset = probe->mapping.offset + addr -
+				 probe->mapping.start;
+	}
 }
 
 /* --- Places for O_DIRECT --- */
@@ -186,10 +190,11 @@ static const char *obstacle(const struct probe *probe,
 }
 
 /* Is this what the attack returns for memory that somebody owns? */
-static bool is_refusal(const struct attack *attack, int error)
+static bool is_refusal(const struct attack *attack, int error, size_t length)
 {
 	return error == attack->first ||
-	       (attack->later == ATTACK_REFUSED && error == attack->later_error);
+	       (length > page_size() && attack->later == ATTACK_REFUSED &&
+		error == attack->later_error);
 }
 
 /* The printable beginning of @bytes. */
@@ -226,7 +231,7 @@ static struct json_object *try(const struct probe *probe,
 		result = attack_run(attack, &probe->target, probe->buffer);
 		why = result.why;
 		if (!why && result.outcome == ATTACK_REFUSED &&
-		    !is_refusal(attack, result.error))
+		    !is_refusal(attack, result.error, probe->target.length))
 			why = "it failed, but not because of a pin";
 		else if (!why && result.outcome == ATTACK_REFUSED)
 			outcome = "refused";
@@ -238,6 +243,7 @@ static struct json_object *try(const struct probe *probe,
 
 	add_string(attempt, "attack", attack->name);
 	add_bool(attempt, "writes", attack->writes);
+	add_bool(attempt, "pins_only", attack->pins_only);
 	add_string(attempt, "outcome", outcome);
 	add_string(attempt, "errno", !arrived && result.error ?
 		   strerrorname_np(result.error) : NULL);
@@ -245,7 +251,7 @@ static struct json_object *try(const struct probe *probe,
 	add_number(attempt, "bytes", arrived ? result.bytes : 0);
 	if (arrived && probe->show && attack->writes)
 		read_memory(probe, probe->buffer);
-	if (arrived && probe->show)
+	if (arrived && probe->show && !attack->pins_only)
 		add_text(attempt, probe->buffer);
 	else
 		add_string(attempt, "text", NULL);
@@ -263,14 +269,15 @@ static void print_attempt(struct json_object *attempt, __u64 length)
 	const char *why = string_of(attempt, "why");
 	const char *text = string_of(attempt, "text");
 
-	printf("  %-32s", string_of(attempt, "attack"));
+	printf("  %-37s", string_of(attempt, "attack"));
 	fputs(outcome, stdout);
 	if (why)
 		printf(" here: %s", why);
 	if (error)
 		printf(" (%s)", error);
 	if (!strcmp(outcome, "succeeded"))
-		printf(" (%s bytes)", string_of(attempt, "bytes"));
+		printf(" (%s bytes%s)", string_of(attempt, "bytes"),
+		       bool_of(attempt, "pins_only") ? " pinned" : "");
 	if (!strcmp(outcome, "short"))
 		printf(" (%s of %llu bytes)", string_of(attempt, "bytes"),
 		       length);

@@ -72,19 +72,29 @@ static void *not_shared(int error, char **why, const char *fmt, pid_t pid)
 	return NULL;
 }
 
+char *mapping_path(const struct mapping *mapping)
+{
+	char *path;
+
+	if (asprintf(&path, "/proc/%d/map_files/%llx-%llx", mapping->pid,
+		     mapping->start, mapping->end) < 0)
+		abort();
+	return path;
+}
+
 void *mapping_share(const struct mapping *mapping, __u64 addr, char **why)
 {
 	struct statfs fs;
-	char path[96];
 	void *base;
+	char *path;
 	int fd;
 
 	if (!mapping->shared)
 		return not_shared(EOPNOTSUPP, why, "private memory of process %d",
 				  mapping->pid);
-	snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", mapping->pid,
-		 mapping->start, mapping->end);
+	path = mapping_path(mapping);
 	fd = open(path, O_RDWR | O_CLOEXEC);
+	free(path);
 	if (fd < 0)
 		return not_shared(errno, why, errno == EPERM ?
 				  "only root may map the memory of process %d" :

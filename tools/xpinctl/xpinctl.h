@@ -121,6 +121,8 @@ struct mapping {
 	bool shared;
 };
 
+/* Leads to the mapping's file, if it has one. To be freed. */
+char *mapping_path(const struct mapping *mapping);
 /* Fails unless one mapping holds all of the range. */
 struct mapping mapping_find(pid_t pid, __u64 addr, size_t length);
 /*
