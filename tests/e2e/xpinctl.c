@@ -881,8 +881,12 @@ static bool all_through(const struct answer *answer, bool writes)
 		if (i < 6 || writes ?
 		    !came_to(answer, names[i], "succeeded") ||
 		    number(attempt(answer, names[i]), "bytes") != PAGE :
-		    !!attempt(answer, names[i]))
+		    !!attempt(answer, names[i])) {
+			ksft_print_msg("%s: %s\n", names[i],
+				       json_object_get_string(attempt(answer,
+								      names[i])));
 			return false;
+		}
 	}
 	return adds_up(answer) && !number(answer->json, "refused");
 }
@@ -950,6 +954,8 @@ static void probe_shared(void)
 	bool ok;
 
 	memory_create(&memory, MEMORY_SHMEM_PAGE);
+	/* udmabuf wants this. */
+	require(!fcntl(memory.fd, F_ADD_SEALS, F_SEAL_SHRINK), "F_ADD_SEALS");
 	addr = strdup(at(memory.wanted));
 	snprintf((char *)memory.wanted, PAGE, SECRET);
 	require(block_untouched(true), "write");

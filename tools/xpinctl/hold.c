@@ -22,18 +22,21 @@
 
 #define SIZE_MAX_HELD	(16ULL << 40)
 #define SECONDS_MAX	1e9
+#define MORE_HUGE_PAGES	"reserve huge pages: sudo sysctl vm.nr_hugepages=N"
 
 /**
  * struct memory - what is to be held
  * @kind: for people
  * @fd: its file; -1 if it is anonymous
  * @huge: bytes of a huge page that it shall be made of; otherwise 0
+ * @hugetlb: its file is in hugetlbfs
  * @size: bytes; 0 is all of a file that was there before, or else one page
  */
 struct memory {
 	const char *kind;
 	int fd;
 	size_t huge;
+	bool hugetlb;
 	size_t size;
 };
 
@@ -93,8 +96,10 @@ static void round_size(struct memory *memory)
 	struct statfs fs;
 
 	if (memory->fd >= 0 && !fstatfs(memory->fd, &fs) &&
-	    fs.f_type == HUGETLBFS_MAGIC)
+	    fs.f_type == HUGETLBFS_MAGIC) {
+		memory->hugetlb = true;
 		unit = fs.f_bsize;
+	}
 	if (!memory->size)
 		memory->size = unit;
 	memory->size = (memory->size + unit - 1) / unit * unit;
@@ -110,9 +115,15 @@ static unsigned char *map_memory(const struct memory *memory)
 	base = mmap(NULL, memory->size + spare, PROT_READ | PROT_WRITE, flags,
 		    memory->fd, 0);
 	if (base == MAP_FAILED)
-		fail(errno, !strcmp(memory->kind, "hugetlb") ?
-		     "reserve huge pages: sudo sysctl vm.nr_hugepages=N" : NULL,
+		fail(errno, memory->hugetlb ? MORE_HUGE_PAGES : NULL,
 		     "can't map %zu bytes", memory->size);
+	/*
+	 * A fault by a long-term pin takes no huge page from ZONE_MOVABLE, an
+	 * ordinary one does, and the pin then moves it.
+	 */
+	if (memory->hugetlb && madvise(base, memory->size, MADV_POPULATE_WRITE))
+		fail(errno, MORE_HUGE_PAGES, "can't populate %zu bytes",
+		     memory->size);
 	if (spare)
 		base += spare - (uintptr_t)base % spare;
 	if (memory->fd < 0)
