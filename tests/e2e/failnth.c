@@ -292,7 +292,7 @@ static void bring_to(const struct scene *scene, enum stage stage)
 		map_small();
 	if (scene->touched) {
 		touch(scene);
-		require(in_movable_zone(page_pfn(start(scene))), "movable memory");
+		require(in_movable_zone(start(scene)), "movable memory");
 	}
 	/* Now and then movable memory must be waited for. */
 	if (stage != NOTHING)

@@ -301,7 +301,7 @@ static void put_in_the_way(const struct phase *phase)
 		close(pidfd);
 		break;
 	case SHORT_PIN:
-		require(in_movable_zone(page_pfn(page)), "movable memory");
+		require(in_movable_zone(page), "movable memory");
 		require(!ioctl(pinner, XPIN_TEST_OWNER_HOLD, &hold), "HOLD");
 		break;
 	case LONG_PIN:

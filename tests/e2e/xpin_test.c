@@ -304,14 +304,15 @@ size_t folio_size(void *addr)
 	return pages * PAGE;
 }
 
-bool in_movable_zone(__u64 pfn)
+bool in_movable_zone(void *addr)
 {
 	FILE *file = fopen("/proc/zoneinfo", "re");
-	unsigned long long spanned = 0, start;
+	__u64 pfn = page_pfn(addr), spanned = 0, start;
 	bool movable = false, found = false;
 	char line[256], zone[32];
 
 	require(file, "/proc/zoneinfo");
+	require(pfn, "a page has no PFN");
 	while (fgets(line, sizeof(line), file)) {
 		if (sscanf(line, "Node %*d, zone %31s", zone) == 1)
 			movable = !strcmp(zone, "Movable");

@@ -113,8 +113,8 @@ long repetitions(long normal);
 __u64 page_pfn(void *addr);
 /* One of KPF_* of linux/kernel-page-flags.h. */
 bool page_flag(__u64 pfn, int flag);
-/* Is that in ZONE_MOVABLE, from where it migrates before it is pinned for long? */
-bool in_movable_zone(__u64 pfn);
+/* Is it in ZONE_MOVABLE, from where it migrates before it is pinned for long? */
+bool in_movable_zone(void *addr);
 /* The folio of the page at @addr: its bytes, and the number of its first page. */
 size_t folio_size(void *addr);
 __u64 folio_pfn(void *addr);
