@@ -471,9 +471,9 @@ static int pin_chunk_wait(struct xpin_owner *owner, const struct chunk *chunk,
 			return ret;
 		slept = drain_sleep(*wait_ns);
 		charge_wait(wait_ns, begin);
-		if (slept)
-			return slept == -EBUSY && *busy == ULONG_MAX ? ret :
-								       slept;
+		/* Without time left, too: there is nobody to wait for. */
+		if (slept && (slept != -EBUSY || *busy != ULONG_MAX))
+			return slept;
 	}
 }
 
