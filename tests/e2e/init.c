@@ -43,7 +43,7 @@ static const struct program {
 	{ .name = "parts", .seconds = 120 },
 	{ .name = "memfd", .seconds = 120 },
 	{ .name = "memfd_input", .seconds = 120 },
-	{ .name = "limits", .seconds = 300 },
+	{ .name = "limits", .seconds = 600 },
 	{ .name = "orders", .seconds = 600 },
 	{ .name = "sequences", .seconds = 600 },
 	{ .name = "refusal", .seconds = 900 },
