@@ -63,6 +63,7 @@ static const struct program {
 	{ .name = "failnth", .seconds = 600 },
 	{ .name = "xpinctl", .seconds = 300 },
 	{ .name = "leak", .seconds = 1200 },
+	{ .name = "gigantic", .seconds = 300, .on_request = true },
 	{ .name = "demo", .seconds = 120, .on_request = true },
 	{ .name = NULL },
 };
