@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Share, unshare and release in every order: all sequences in which no operation
- * comes twice and each has something to do, on two sets of pages of one owner
- * that overlap: in one folio, or in a page that both hold. A model of a dozen
- * lines says after each step what must be: a folio is refused as long as its
- * owner holds any page of it exclusively, and somebody's as long as he holds any
- * at all. A stranger's pin says whether it is so, and so do queries.
+ * Share, unshare and release in every order, on two sets of pages of one owner
+ * that overlap: in one folio, or in a page that both hold. Of all sequences in
+ * which no operation comes twice and each has something to do, as many as there
+ * is time for are tried, evenly chosen. A small model says after each step what
+ * must be: a folio is refused as long as its owner holds any page of it
+ * exclusively, and is somebody's as long as he holds any at all. A stranger's
+ * pin says whether it is so, and so do queries.
  */
 #include <errno.h>
 #include <fcntl.h>
