@@ -594,7 +594,8 @@ static int claim_source(struct xpin_owner *owner,
 					  CLAIM_CHUNK),
 			.pages = pages + done,
 		};
-		ret = claim_chunk(owner, &chunk, folios, wait_ns, &at);
+		ret = fatal_signal_pending(current) ? -EINTR :
+		      claim_chunk(owner, &chunk, folios, wait_ns, &at);
 		if (ret)
 			break;
 	}

@@ -33,7 +33,8 @@
  *  - EBUSY: somebody else pins or owns the memory; busy_addr says where.
  *  - ENOMEM: RLIMIT_MEMLOCK, or out of memory.
  *  - EOPNOTSUPP: this kind of memory can't be owned.
- *  - EINTR: a signal came while waiting.
+ *  - EINTR: a signal came while waiting. One that does not kill does not end
+ *    the wait in a page fault.
  *  - EIO: the caller's memory is not that of the process which opened the file.
  *  - ENOENT: this owner has no such claim, or no such part of it.
  *  - EOVERFLOW: too many pins of one folio by this owner.
@@ -153,8 +154,9 @@ struct xpin_claim_memfd {
  * @length: Bytes, a multiple of the page size, not 0; or, with an offset of 0,
  *	XPIN_WHOLE for all of the claim that was not released
  * @timeout_ns: XPIN_IOC_UNSHARE only, as in struct xpin_claim; otherwise 0
- * @refused: out: pages of the part that strangers still can't pin, because
- *	the same owner holds another part of their folio exclusively
+ * @refused: out: XPIN_IOC_SHARE only, pages of the part that strangers still
+ *	can't pin, because the same owner holds another part of their folio
+ *	exclusively
  * @busy_addr: out: XPIN_IOC_UNSHARE only, as in struct xpin_claim; an offset in
  *	the file if the claim was made by XPIN_IOC_CLAIM_MEMFD
  *
