@@ -53,8 +53,8 @@ static bool claims_hold(const struct memory *memory, unsigned char *page,
 
 	for (i = 0; ok && i < CLAIMS; i++) {
 		error = claim_page(memory, page, &claim);
-		/* The mover holds a reference; a page with 1024 looks pinned. */
-		if (error == -EBUSY || error == -ENOMEM)
+		/* While the mover has it, it can't leave ZONE_MOVABLE for us. */
+		if (error == -ENOMEM)
 			continue;
 		if (error) {
 			ksft_print_msg("claim: %s\n", strerror(-error));

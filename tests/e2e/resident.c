@@ -595,6 +595,17 @@ static void destroy_all(struct memory *memory, struct memory *last)
 	} while (last-- > memory);
 }
 
+/* Zones may span memory of each other: a block knows in which one it is. */
+static bool in_movable_block(void *addr)
+{
+	char path[64], zone[64];
+
+	snprintf(path, sizeof(path), BLOCKS "memory%lu/valid_zones",
+		 block_of(page_pfn(addr)));
+	read_text(path, zone, sizeof(zone));
+	return !strcmp(zone, "Movable\n");
+}
+
 /* @block is almost all that is free of the second node's movable zone. */
 static void leaves_movable_zone(enum memory_kind kind, unsigned long block)
 {
@@ -610,10 +621,10 @@ static void leaves_movable_zone(enum memory_kind kind, unsigned long block)
 		require(++last < memory + PLACES, "memory of the block");
 		create_on_second_node(last, kind);
 	}
-	before = in_movable_zone(last->wanted);
+	before = in_movable_block(last->wanted);
 	claim(last, &claimed);
 	pfn = page_pfn(last->wanted);
-	left = !in_movable_zone(last->wanted) && block_of(pfn) != block;
+	left = !in_movable_block(last->wanted);
 
 	/* What nobody owns has to go now. */
 	ret = offline(block);
