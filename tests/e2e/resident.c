@@ -137,7 +137,8 @@ static bool stays(const struct memory *memory, __u64 pfn)
 /*
  * Runs @attempt in a process of its own with this one's memory, and kills it when
  * the kernel has counted in @failures that it tried in vain. Returns what the
- * attempt returned, or -EINTR.
+ * attempt returned, negated, or -EINTR. Even errno is shared: what @attempt
+ * finds in it may be ours.
  */
 static int until_killed(int (*attempt)(void *), void *argument,
 			const char *failures)
@@ -250,7 +251,9 @@ static int userfaultfd_move(void *argument)
 {
 	struct userfaultfd_call *call = argument;
 
-	return ioctl(call->fd, UFFDIO_MOVE, &call->move) ? errno : 0;
+	ioctl(call->fd, UFFDIO_MOVE, &call->move);
+	/* The bytes moved, or a negative errno. */
+	return call->move.move < 0 ? -call->move.move : 0;
 }
 
 static int to_another_address(const struct memory *memory, bool *moved)
@@ -494,22 +497,23 @@ static unsigned long block_of(__u64 pfn)
 	return pfn * PAGE / strtoull(text, NULL, 16);
 }
 
-static int set_state(unsigned long block, const char *state)
+static bool set_state(unsigned long block, const char *state)
 {
 	char path[64];
-	int fd, ret;
+	bool ok;
+	int fd;
 
 	snprintf(path, sizeof(path), BLOCKS "memory%lu/state", block);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	require(fd >= 0, path);
-	ret = write(fd, state, strlen(state)) < 0 ? errno : 0;
+	ok = write(fd, state, strlen(state)) > 0;
 	close(fd);
-	return ret;
+	return ok;
 }
 
 static int set_offline(void *block)
 {
-	return set_state(*(unsigned long *)block, "offline");
+	return set_state(*(unsigned long *)block, "offline") ? 0 : EBUSY;
 }
 
 /* Offlining tries to empty the block until it has done so, or a signal comes. */
@@ -520,7 +524,7 @@ static int offline(unsigned long block)
 
 static void online(unsigned long block, bool movable)
 {
-	require(!set_state(block, movable ? "online_movable" : "online_kernel"),
+	require(set_state(block, movable ? "online_movable" : "online_kernel"),
 		"online");
 }
 
