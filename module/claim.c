@@ -459,22 +459,24 @@ static int pin_chunk_wait(struct xpin_owner *owner, const struct chunk *chunk,
 {
 	unsigned int unseen = 0;
 	ktime_t begin;
-	int ret, slept;
+	int ret;
 
-	for (;;) {
+	ret = pin_chunk(owner, chunk, busy);
+	while (ret == -ENOMEM) {
+		/* All is faulted in: what takes time now is migration. */
 		begin = ktime_get();
-		ret = pin_chunk(owner, chunk, busy);
-		if (ret != -ENOMEM)
-			return ret;
 		*busy = first_pinned(chunk);
-		if (*busy == ULONG_MAX && ++unseen > PIN_TRIES)
-			return ret;
-		slept = drain_sleep(*wait_ns);
+		if (*busy != ULONG_MAX)
+			unseen = 0;
+		else if (++unseen > PIN_TRIES)
+			break;
+		ret = drain_sleep(*wait_ns);
+		/* Without time left, too, if there is nobody to wait for. */
+		if (!ret || (ret == -EBUSY && unseen))
+			ret = pin_chunk(owner, chunk, busy);
 		charge_wait(wait_ns, begin);
-		/* Without time left, too: there is nobody to wait for. */
-		if (slept && (slept != -EBUSY || *busy != ULONG_MAX))
-			return slept;
 	}
+	return ret;
 }
 
 /* Take one chunk: pinned and exclusive, or as it was. */
@@ -637,8 +639,8 @@ static int claim_source(struct xpin_owner *owner,
  * -ENOMEM for RLIMIT_MEMLOCK or memory; -EINTR when killed; -ERESTARTNOHAND by
  * a signal and -ERESTARTNOINTR when the task must go to user mode before it
  * waits on, both to be returned from the system call with what is left of
- * @timeout_ns; -EOVERFLOW for too many pins of a folio; -EHWPOISON and
- * -EREMOTEIO from GUP.
+ * @timeout_ns; -EOVERFLOW for too many pins of a folio; -EREMOTEIO
+ * from GUP.
  */
 int xpin_pin_user_pages(struct xpin_owner *owner, unsigned long start,
 			unsigned long nr_pages, struct page **pages,
@@ -674,7 +676,8 @@ EXPORT_SYMBOL_GPL(xpin_pin_user_pages);
  * mm.
  * Return: as xpin_pin_user_pages(), but never -EIO; -EFAULT for a hole, -EINVAL
  * also for a range that is not inside the file, -EBADF when @memfd is not open
- * for writing, -EPERM when it is sealed against it, -EOPNOTSUPP for other files.
+ * for writing, -EPERM when it is sealed against it, -EOPNOTSUPP for other files,
+ * -EHWPOISON for memory that failed.
  */
 int xpin_pin_memfd(struct xpin_owner *owner, struct file *memfd, loff_t start,
 		   unsigned long nr_pages, struct page **pages,

@@ -178,7 +178,10 @@ static int memfd_read(struct file *memfd, pgoff_t index)
 	/* What could not be swapped in is lost. */
 	if (IS_ERR(folio))
 		return folio == ERR_PTR(-EIO) ? -EHWPOISON : PTR_ERR(folio);
-	/* memfd_pin_folios() does not look, and would try to migrate it. */
+	/*
+	 * memfd_pin_folios() does not look, and would try to migrate it without
+	 * end, as it does when the page is poisoned after this.
+	 */
 	poisoned = is_page_hwpoison(folio_file_page(folio, index));
 	folio_put(folio);
 	return poisoned ? -EHWPOISON : 0;
@@ -212,6 +215,8 @@ static int pin_memfd_page(struct file *memfd, loff_t pos, struct page **page)
 		folio_unlock(folio);
 		if (replaced)
 			unpin_folio(folio);
+		if (replaced && fatal_signal_pending(current))
+			return -EINTR;
 	} while (replaced);
 	*page = folio_page(folio, offset >> PAGE_SHIFT);
 	return 0;

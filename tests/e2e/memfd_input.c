@@ -12,7 +12,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/swap.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -33,8 +32,6 @@ struct kvm_create_guest_memfd {
 
 #define KVM_CREATE_GUEST_MEMFD	_IOWR(KVMIO, 0xd4, struct kvm_create_guest_memfd)
 #endif
-
-#define SWAP_DEVICE	"/dev/ram2"
 
 static int owner;
 
@@ -445,31 +442,13 @@ static void large_hole(enum memory_kind kind)
 
 /* --- Swap --- */
 
-static void swap_begin(void)
-{
-	/* What mkswap writes: version 1, and the number of the last page. */
-	static __u32 header[PAGE / 4];
-	int fd = open(SWAP_DEVICE, O_RDWR | O_CLOEXEC);
-	off_t size;
-
-	require(fd >= 0, SWAP_DEVICE);
-	size = lseek(fd, 0, SEEK_END);
-	header[256] = 1;
-	header[257] = size / PAGE - 1;
-	memcpy((char *)header + PAGE - 10, "SWAPSPACE2", 10);
-	require(pwrite(fd, header, PAGE, 0) == (ssize_t)PAGE && !fsync(fd),
-		SWAP_DEVICE);
-	close(fd);
-	require(!swapon(SWAP_DEVICE, 0), "swapon");
-}
-
 static void swapped_out(void)
 {
 	struct memory memory;
 	bool ok, out;
 	int i;
 
-	swap_begin();
+	swap_on();
 	memory_create(&memory, MEMORY_SHMEM_PAGE);
 	/* Pages are spared while something else looks at them. */
 	for (i = 0, out = false; i < 100 && !out; i++) {
@@ -483,7 +462,7 @@ static void swapped_out(void)
 	     memory_untouched(&memory, memory.base, 4 * PAGE);
 	check(ok, "what is swapped out is no hole");
 	memory_destroy(&memory);
-	require(!swapoff(SWAP_DEVICE), "swapoff");
+	swap_off();
 }
 
 int main(void)

@@ -90,6 +90,17 @@ static void *collapse(void *argument)
 	return NULL;
 }
 
+static void *swap_out(void *argument)
+{
+	const struct memory *memory = argument;
+
+	while (!atomic_load(&stop)) {
+		require(!madvise(memory->wanted, PAGE, MADV_PAGEOUT), "pageout");
+		atomic_fetch_add(&moved, !page_pfn(memory->wanted));
+	}
+	return NULL;
+}
+
 static void *to_and_fro(void *argument)
 {
 	const struct memory *memory = argument;
@@ -133,7 +144,7 @@ static void against(enum memory_kind kind, void *(*mover)(void *), long rounds,
 int main(void)
 {
 	ksft_print_header();
-	ksft_set_plan(3);
+	ksft_set_plan(4);
 	owner = xpin_open();
 
 	against(MEMORY_SHMEM_PAGE, collapse, repetitions(ROUNDS),
@@ -142,6 +153,11 @@ int main(void)
 		"memfd pages, migrated");
 	against(MEMORY_HUGETLB_MEMFD, to_and_fro, repetitions(ROUNDS),
 		"hugetlb memfd, migrated");
+
+	swap_on();
+	against(MEMORY_SHMEM_PAGE, swap_out, repetitions(ROUNDS),
+		"memfd pages, swapped out");
+	swap_off();
 
 	close(owner);
 	ksft_finished();

@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/swap.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -29,7 +28,6 @@
 #include "xpin_test.h"
 
 #define PAGES		(MEMORY_LENGTH / PAGE)
-#define SWAP_DEVICE	"/dev/ram2"
 #define KSM		"/sys/kernel/mm/ksm/"
 #define BLOCKS		"/sys/devices/system/memory/"
 #define HUGE_PAGES	"/proc/sys/vm/nr_hugepages"
@@ -690,26 +688,6 @@ static void keeps_its_block(enum memory_kind kind)
 	destroy_all(memory, last);
 }
 
-static void swap_on(void)
-{
-	static union {
-		unsigned char page[PAGE];
-		struct {
-			unsigned char boot[1024];
-			__u32 version;
-			__u32 last_page;
-		};
-	} header = { .version = 1 };
-	int fd = open(SWAP_DEVICE, O_RDWR | O_CLOEXEC);
-
-	require(fd >= 0, SWAP_DEVICE);
-	header.last_page = lseek(fd, 0, SEEK_END) / PAGE - 1;
-	memcpy(header.page + PAGE - 10, "SWAPSPACE2", 10);
-	require(pwrite(fd, &header, PAGE, 0) == PAGE && !fsync(fd), SWAP_DEVICE);
-	close(fd);
-	require(!swapon(SWAP_DEVICE, 0), "swapon");
-}
-
 int main(void)
 {
 	static const enum memory_kind small[] = {
@@ -748,7 +726,7 @@ int main(void)
 	for (i = 0; i < ARRAY_SIZE(small); i++)
 		compacts_only_unowned(small[i]);
 	/* Filling a zone wakes kswapd. */
-	require(!swapoff(SWAP_DEVICE), "swapoff");
+	swap_off();
 	filling = fill_movable_zone();
 	for (i = 0; i < ARRAY_SIZE(any); i++)
 		keeps_its_block(any[i]);

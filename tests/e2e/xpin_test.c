@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/swap.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -291,6 +292,31 @@ __u64 folio_pfn(void *addr)
 	while (page_flag(pfn, KPF_COMPOUND_TAIL))
 		pfn &= ~0ULL << ++order;
 	return pfn;
+}
+
+void swap_on(void)
+{
+	static union {
+		unsigned char page[PAGE];
+		struct {
+			unsigned char boot[1024];
+			__u32 version;
+			__u32 last_page;
+		};
+	} header = { .version = 1 };
+	int fd = open(SWAP_DEVICE, O_RDWR | O_CLOEXEC);
+
+	require(fd >= 0, SWAP_DEVICE);
+	header.last_page = lseek(fd, 0, SEEK_END) / PAGE - 1;
+	memcpy(header.page + PAGE - 10, "SWAPSPACE2", 10);
+	require(pwrite(fd, &header, PAGE, 0) == PAGE && !fsync(fd), SWAP_DEVICE);
+	close(fd);
+	require(!swapon(SWAP_DEVICE, 0), "swapon");
+}
+
+void swap_off(void)
+{
+	require(!swapoff(SWAP_DEVICE), "swapoff");
 }
 
 size_t folio_size(void *addr)

@@ -19,6 +19,7 @@
 #define MIDDLE		(64UL << 10)
 #define NSEC_PER_SEC	1000000000ULL
 
+#define SWAP_DEVICE	"/dev/ram2"
 #define BLOCK_DEVICE	"/dev/ram0"
 #define EXT4_FILE	"/mnt/attacked"
 
@@ -108,6 +109,10 @@ struct memory {
  * the kernel's command line says how often for a thousand.
  */
 long repetitions(long normal);
+
+/* Memory may be swapped out between the two. */
+void swap_on(void);
+void swap_off(void);
 
 /* The page frame behind @addr; 0 if no page is mapped there. */
 __u64 page_pfn(void *addr);

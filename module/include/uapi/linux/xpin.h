@@ -33,13 +33,14 @@
  *  - EBUSY: somebody else pins or owns the memory; busy_addr says where.
  *  - ENOMEM: RLIMIT_MEMLOCK, or out of memory.
  *  - EOPNOTSUPP: this kind of memory can't be owned.
- *  - EINTR: a signal came while waiting. One that does not kill does not end
- *    the wait in a page fault.
+ *  - EINTR: a signal came while waiting for pins. One that does not kill does
+ *    not end the wait in a page fault, or for another call on the same claim.
  *  - EIO: the caller's memory is not that of the process which opened the file.
  *  - ENOENT: this owner has no such claim, or no such part of it.
  *  - EOVERFLOW: too many pins of one folio by this owner.
  *  - EBADF, EPERM: a file that may not be written; XPIN_IOC_CLAIM_MEMFD only.
- *  - EHWPOISON, EREMOTEIO: the memory failed, or belongs to a PCI device.
+ *  - EHWPOISON: the memory failed; XPIN_IOC_CLAIM says EFAULT.
+ *  - EREMOTEIO: the memory belongs to a PCI device.
  */
 
 /* All of a claim, from offset 0: a value for the length of a part of a claim. */
