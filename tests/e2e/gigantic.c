@@ -40,18 +40,6 @@ static int free_pages(void)
 	return pages;
 }
 
-static bool reached_fast(void *addr)
-{
-	struct xpin_test_owner_call call = {
-		.addr = (uintptr_t)addr,
-		.pages = 1,
-		.repeat = 1,
-	};
-
-	require(!ioctl(gup, XPIN_TEST_OWNER_GUP, &call), "GUP");
-	return call.answer;
-}
-
 static bool page_is(const struct memory *memory, void *addr, int mine)
 {
 	const bool open = mine != XPIN_PAGE_MINE;
@@ -62,7 +50,7 @@ static bool page_is(const struct memory *memory, void *addr, int mine)
 
 	ok = stranger_reaches(&stranger, memory, addr) == open;
 	slow = xpin_stat("vetoes") - vetoes;
-	ok &= reached_fast(addr) == open;
+	ok &= reached_fast(gup, addr) == open;
 	fast = xpin_stat("vetoes") - vetoes - slow;
 	/* What GUP-fast is refused, its slow path is refused again. */
 	ok &= slow == !open && fast == 2 * !open;

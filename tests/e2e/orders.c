@@ -22,19 +22,6 @@
 static struct stranger stranger;
 static int owner, other, gup;
 
-/* By GUP-fast, and not by its slow path as process_vm_readv(). */
-static bool reached_fast(void *addr)
-{
-	struct xpin_test_owner_call call = {
-		.addr = (uintptr_t)addr,
-		.pages = 1,
-		.repeat = 1,
-	};
-
-	require(!ioctl(gup, XPIN_TEST_OWNER_GUP, &call), "GUP");
-	return call.answer;
-}
-
 /* Owned for everybody, or free for everybody, by each page. */
 static bool all_are(const struct memory *memory, unsigned char *addr,
 		    size_t length, bool owned)
@@ -52,7 +39,7 @@ static bool all_are(const struct memory *memory, unsigned char *addr,
 			slow = stranger_reaches_pages(&stranger, memory, addr,
 						      pages - i < 64 ?
 						      pages - i : 64);
-		if (reached_fast(addr) == owned || (slow & 1) == owned) {
+		if (reached_fast(gup, addr) == owned || (slow & 1) == owned) {
 			ksft_print_msg("page %zu of %zu is %s\n", i, pages,
 				       owned ? "reached" : "refused");
 			return false;

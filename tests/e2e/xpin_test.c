@@ -19,6 +19,7 @@
 #include <linux/kernel-page-flags.h>
 
 #include "xpin_test.h"
+#include "module/xpin_test_owner.h"
 
 #define PAGES(length)	((length) / PAGE)
 
@@ -742,6 +743,18 @@ __u64 stranger_reaches_pages(struct stranger *stranger,
 	};
 
 	return ask(stranger, request, memory, addr, pages * PAGE).bytes;
+}
+
+bool reached_fast(int test_owner, void *addr)
+{
+	struct xpin_test_owner_call call = {
+		.addr = (uintptr_t)addr,
+		.pages = 1,
+		.repeat = 1,
+	};
+
+	require(!ioctl(test_owner, XPIN_TEST_OWNER_GUP, &call), "GUP");
+	return call.answer;
 }
 
 int stranger_pin_hold(struct stranger *stranger, const struct memory *memory,

@@ -182,6 +182,11 @@ bool stranger_reaches(struct stranger *stranger, const struct memory *memory,
 __u64 stranger_reaches_pages(struct stranger *stranger,
 			     const struct memory *memory, void *addr,
 			     unsigned int pages);
+/*
+ * The same for a page of this process by GUP-fast, and not by its slow path as
+ * process_vm_readv(); through an open /dev/xpin_test_owner.
+ */
+bool reached_fast(int test_owner, void *addr);
 /* pin_hold() and pin_drop() in the other process; @memory is not anonymous. */
 int stranger_pin_hold(struct stranger *stranger, const struct memory *memory,
 		      void *addr, size_t length);
