@@ -205,7 +205,7 @@ static int pin_memfd_page(struct file *memfd, loff_t pos, struct page **page)
 		 * Whoever migrates, collapses or swaps out a folio looks at its
 		 * count under its lock, and may have done so before the pin.
 		 * With the lock taken after the pin they are through, or will
-		 * see it.
+		 * see it. tests/e2e/moving.c
 		 */
 		if (folio_lock_killable(folio)) {
 			unpin_folio(folio);
