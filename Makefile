@@ -4,6 +4,10 @@
 
 VM := tools/vm
 
+# make e2e KERNEL=6.1 ARCH=arm64. What a kernel developer's shell exports is not meant for us.
+export XPIN_KERNEL := $(if $(filter command line,$(origin KERNEL)),$(KERNEL))
+export XPIN_ARCH := $(if $(filter command line,$(origin ARCH)),$(ARCH))
+
 help:
 	@echo 'make deps         install the Debian packages needed (the only target that needs root)'
 	@echo 'make test         litmus, KUnit and end-to-end tests; last line: N passed, N failed'
@@ -23,6 +27,8 @@ help:
 	@echo 'make fetch        look for newer kernel sources and tools on the Debian mirror'
 	@echo 'make clean-cache  delete everything that was downloaded and built'
 	@echo
+	@echo 'KERNEL=6.1, 6.12 or 7.3 and ARCH=x86_64 or arm64 choose what to build and run for;'
+	@echo '6.12 and x86_64 unless you say otherwise.'
 	@echo 'XPIN_JOBS=N: parallel jobs (all processors). XPIN_MIRROR, XPIN_SECURITY_MIRROR:'
 	@echo 'a Debian mirror other than that of the apt sources.'
 
@@ -30,7 +36,8 @@ deps:
 	@$(VM)/deps
 
 fetch:
-	@for part in kernel qemu herd7; do $(VM)/fetch $$part --refresh || exit 1; done
+	@for part in qemu qemu-arm herd7; do $(VM)/fetch $$part --refresh || exit 1; done
+	@for line in $(notdir $(wildcard kpatch/[0-9]*)); do XPIN_KERNEL=$$line $(VM)/fetch kernel --refresh || exit 1; done
 	@for release in bookworm trixie; do $(VM)/root $$release --refresh || exit 1; done
 
 kernel:

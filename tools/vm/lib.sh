@@ -18,13 +18,18 @@ unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES ARCH SUBARCH CROSS_COMPILE LLVM \
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cache=${XDG_CACHE_HOME:-${HOME:?}/.cache}/xpin
 jobs=${XPIN_JOBS:-$(nproc)}
-line=6.12
+# The kernel's line and the processor that everything is built and run for.
+line=${XPIN_KERNEL:-6.12}
+machine=${XPIN_ARCH:-x86_64}
+lines=$(cd "$top/kpatch" && echo [0-9]*/ | tr -d /)
 
 die()
 {
 	echo "${0##*/}: $*" >&2
 	exit 1
 }
+
+[ -d "$top/kpatch/$line" ] || die "there is no patch for Linux '$line', but for: $lines"
 
 # need PACKAGE...: one line that names every Debian package that is not installed.
 need()
@@ -103,9 +108,15 @@ trap 'exit 143' TERM
 
 # The compiler as kbuild is to call it. ccache's results do not depend on where they were made,
 # and with its "depend" mode a build that finds nothing there is a quarter faster.
-cc=(CC=gcc HOSTCC=gcc)
+cross=
+case $machine in
+x86_64) ;;
+arm64) cross=aarch64-linux-gnu- ;;
+*) die "no such architecture: '$machine' (x86_64, arm64)" ;;
+esac
+cc=(ARCH=$machine CROSS_COMPILE=$cross CC=${cross}gcc HOSTCC=gcc)
 if command -v ccache >/dev/null; then
-	cc=(CC='ccache gcc' HOSTCC='ccache gcc')
+	cc=(ARCH=$machine CROSS_COMPILE=$cross CC="ccache ${cross}gcc" HOSTCC='ccache gcc')
 	export CCACHE_DIR=$cache/ccache CCACHE_NOHASHDIR=1 CCACHE_DEPEND=1 CCACHE_MAXSIZE=4G
 fi
 
@@ -139,4 +150,8 @@ judge()
 	return 1
 }
 
+# What a run is called: in its directory's name and in its results.
+kernel=$line-$machine
+
 build_packages='gcc make flex bison bc libelf-dev rsync patch xz-utils binutils perl'
+[ "$machine" != arm64 ] || build_packages+=' gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
