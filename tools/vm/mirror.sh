@@ -37,10 +37,12 @@ private_apt()
 	APT_CONFIG=$dir/apt.conf "$@"
 }
 
-# update NAME ENTRY...: read the package lists of these "MIRROR SUITE" entries.
+# update NAME ENTRY...: read the package lists of these "MIRROR SUITE" entries. They are for
+# $debian_arch, whatever the machine is.
+debian_arch=amd64
 update()
 {
-	dir=$cache/apt/$1
+	dir=$cache/apt/$1-$debian_arch
 	mkdir -p "$dir/state/lists/partial" "$dir/cache/archives/partial"
 	: >"$dir/state/status"
 	cat >"$dir/apt.conf" <<-END
@@ -49,9 +51,11 @@ update()
 		Dir::Cache "$dir/cache";
 		Dir::Etc::sourcelist "$dir/sources.list";
 		Dir::Etc::sourceparts "/dev/null";
+		APT::Architecture "$debian_arch";
+		APT::Architectures "$debian_arch";
 		APT::Sandbox::User "root";
 	END
-	printf "deb [arch=amd64 signed-by=$keyring] %s main\n" "${@:2}" >"$dir/sources.list"
+	printf "deb [arch=$debian_arch signed-by=$keyring] %s main\n" "${@:2}" >"$dir/sources.list"
 	private_apt apt-get -o APT::Update::Error-Mode=any update
 }
 
