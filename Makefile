@@ -11,6 +11,7 @@ export XPIN_ARCH := $(if $(filter command line,$(origin ARCH)),$(ARCH))
 help:
 	@echo 'make deps         install the Debian packages needed (the only target that needs root)'
 	@echo 'make test         litmus, KUnit and end-to-end tests; last line: N passed, N failed'
+	@echo 'make test-all     the same and more on every kernel and architecture'
 	@echo 'make demo         watch a secret being read, claimed, and no longer read'
 	@echo
 	@echo 'make kernel       build the patched kernel'
@@ -21,6 +22,7 @@ help:
 	@echo 'make e2e          end-to-end tests in QEMU; RUN=name,name: only these programs'
 	@echo 'make e2e-lockdep  the same with lock, RCU and atomic-sleep checks'
 	@echo 'make e2e-kasan    the same with KASAN and kmemleak'
+	@echo 'make kpatch-check the kernel patches on what Debian offers, with its configurations'
 	@echo 'make dkms         dkms and apt in Debian 12 and 13 roots, and what dkms built in QEMU'
 	@echo 'make check-nops   an idle hook is NOPs, and gone when configured out'
 	@echo 'make check        checkpatch, sparse, W=1'
@@ -80,6 +82,12 @@ demo:
 test:
 	@$(VM)/test
 
+test-all:
+	@$(VM)/test all
+
+kpatch-check:
+	@$(VM)/kpatch-check
+
 check:
 	@$(VM)/check
 
@@ -87,4 +95,4 @@ clean-cache:
 	@$(VM)/clean-cache
 
 .PHONY: help deps fetch kernel modules xpinctl litmus kunit kunit-kasan e2e e2e-lockdep e2e-kasan \
-	dkms check-nops demo test check clean-cache
+	dkms check-nops kpatch-check demo test test-all check clean-cache
