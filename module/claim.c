@@ -364,8 +364,16 @@ static int claim_settle(struct xpin_owner *owner,
 	at = registry_promote(&owner->registry, folios, nr);
 	if (at < nr)
 		ret = drain(owner, folios, nr, wait_ns, &at);
-	if (!ret)
+	if (!ret) {
+		/*
+		 * The counts before what the owner does to the memory. Pairs
+		 * with smp_mb__before_atomic() in gup_pin_notifier_put(), and
+		 * for small folios with folio_put_refs().
+		 * tests/litmus/unpin-vs-access*.litmus.
+		 */
+		smp_mb();
 		return 0;
+	}
 withdraw:
 	if (ret == -EBUSY)
 		*busy = first_busy(owner, folios, nr, at);

@@ -54,7 +54,12 @@
  * The unpin callback looks at the entry before the folio's count drops
  * (smp_mb__before_atomic() in __gup_pin_notifier_unpin()); promote reads the
  * count before it writes OWNED, and the write depends on it. So a stranger's
- * unpin never takes an OWNED entry for its own. tests/litmus/unpin*.litmus.
+ * unpin never takes an OWNED entry for its own. tests/litmus/unpin-vs-promote*.
+ *
+ * What a stranger did to the memory is over when its pin is seen gone:
+ * smp_mb__before_atomic() in gup_pin_notifier_put() for large folios, a fully
+ * ordered folio_put_refs() for small ones; both pair with the last smp_mb() of
+ * claim_settle(). tests/litmus/unpin-vs-access*.litmus, unpin-vs-arm*.litmus.
  *
  * The module's own calls of GUP are marked (registry_call_begin()): the guard
  * lets them pin what their owner owns, and their unpins of it are not counted,

@@ -59,7 +59,7 @@ file == 2 && $2 ~ /^R_X86_64_PC/ {
 }
 
 END {
-	print "1..15"
+	print "1..16"
 	printf "%sok %d all %d sites are NOPs\n", sites && nops == sites ? "" : "not ", ++number, sites
 	expect("GUP-fast asks", "PIN", "gup_fast_.*|internal_get_user_pages_fast")
 	expect("a grab by a page table entry asks", "PIN", "follow_page_pte|follow_page_mask|follow_p[mu]d_mask")
@@ -74,5 +74,6 @@ END {
 	expect("unpin_user_page_range_dirty_lock tells", "UNPIN", "unpin_user_page_range_dirty_lock")
 	expect("GUP-fast's fork race tells", "UNPIN", "gup_fast_fallback|gup_fast|internal_get_user_pages_fast")
 	expect("migration before long-term pins tells", "UNPIN", "check_and_migrate_movable.*|migrate_longterm.*")
+	expect("the drop of a large folio's pins is ordered", "PIN", "gup_put_folio")
 	expect("a late failure in the slow path tells", "UNPIN", "__get_user_pages")
 }
