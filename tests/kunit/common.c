@@ -2,6 +2,8 @@
 /* What the suites share: memory, owners, strangers. */
 #include <linux/file.h>
 #include <linux/mman.h>
+#include <linux/mmzone.h>
+#include <linux/percpu.h>
 #include <linux/sched.h>
 #include <linux/shmem_fs.h>
 #include <linux/vmstat.h>
@@ -89,11 +91,25 @@ void expect_free(struct kunit *test, unsigned long addr)
 	unpin_user_page(page);
 }
 
-/* Pins granted and not given back yet, by everybody. Exact without SMP. */
+/* A counter, with what processors have not added to it yet: exact when all is quiet. */
+static long node_counter(enum node_stat_item item)
+{
+	long sum = global_node_page_state(item);
+	struct pglist_data *pgdat;
+	int cpu;
+
+	for_each_online_pgdat(pgdat)
+		for_each_possible_cpu(cpu)
+			sum += per_cpu_ptr(pgdat->per_cpu_nodestats,
+					   cpu)->vm_node_stat_diff[item];
+	return sum;
+}
+
+/* Pins granted and not given back yet, by everybody. */
 long pins_outstanding(void)
 {
-	return global_node_page_state(NR_FOLL_PIN_ACQUIRED) -
-	       global_node_page_state(NR_FOLL_PIN_RELEASED);
+	return node_counter(NR_FOLL_PIN_ACQUIRED) -
+	       node_counter(NR_FOLL_PIN_RELEASED);
 }
 
 bool entry_of(struct page *page, struct xpin_entry *entry)
