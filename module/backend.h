@@ -13,10 +13,12 @@
  * enum backend_event - what can be armed
  * @BACKEND_PIN: pins are asked about
  * @BACKEND_UNPIN: unpins by others than the module are reported
+ * @BACKEND_GET: plain references by GUP are asked about
  */
 enum backend_event {
 	BACKEND_PIN,
 	BACKEND_UNPIN,
+	BACKEND_GET,
 	BACKEND_EVENTS,
 };
 

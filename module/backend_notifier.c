@@ -4,6 +4,7 @@
 
 #include <linux/bits.h>
 #include <linux/gup_pin_notifier.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/printk.h>
@@ -19,6 +20,7 @@
 static const unsigned long notifier_event[BACKEND_EVENTS] = {
 	[BACKEND_PIN] = GUP_PIN_NOTIFY_PIN,
 	[BACKEND_UNPIN] = GUP_PIN_NOTIFY_UNPIN,
+	[BACKEND_GET] = GUP_PIN_NOTIFY_GET,
 };
 
 /*
@@ -33,7 +35,7 @@ static unsigned long armed;
 static unsigned int notifier_pin(struct page **pages, unsigned int nr,
 				 unsigned int flags)
 {
-	return guard_pin(pages, nr);
+	return guard_pin(pages, nr, flags & FOLL_GET);
 }
 
 static const struct gup_pin_notifier notifier = {
@@ -92,8 +94,8 @@ void backend_unregister(void)
  * backend_get() - be told about an event from now on
  * @event: one of enum backend_event
  *
- * For BACKEND_PIN: a pinner that was not asked about its pin took it before
- * this returns, and can be seen in the folio's pins.
+ * For BACKEND_PIN and BACKEND_GET: who was not asked took its pin, or reference,
+ * before this returns, and can be seen in the folio's count.
  *
  * Context: may sleep, for a grace period.
  */

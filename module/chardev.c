@@ -47,6 +47,7 @@ struct run {
  * @flags: CLAIM_LOCKED guards the bitmaps and @left; see lock_claim()
  * @addr: where its memory was when it was claimed, in a process or a memfd
  * @of_memfd: which of them
+ * @deny_get: it refuses plain references, too
  * @nr_pages: pages in it
  * @left: pages not released yet
  * @shared: bitmap, which pages are shared
@@ -59,6 +60,7 @@ struct claim {
 	unsigned long flags;
 	unsigned long addr;
 	bool of_memfd;
+	bool deny_get;
 	unsigned long nr_pages;
 	unsigned long left;
 	unsigned long *shared;
@@ -343,6 +345,8 @@ static int unshare_part(struct xpin_file *file, struct claim *claim,
 		return -ENOMEM;
 	ret = xpin_unshare_pages(file->owner, pages, nr, &timeout_ns, &busy);
 	part->timeout_ns = timeout_ns;
+	if (!ret && claim->deny_get)
+		part->referenced = xpin_deny_get_pages(file->owner, pages, nr);
 	if (!ret)
 		mark_part(claim, first, end, false);
 	else if (busy != ULONG_MAX)
@@ -360,7 +364,7 @@ static int ioctl_info(struct xpin_file *file, void *arg)
 
 	info->api_version = XPIN_API_VERSION;
 	info->backend = backend_id();
-	info->features = 0;
+	info->features = XPIN_FEATURE_DENY_GET;
 	return 0;
 }
 
@@ -411,16 +415,21 @@ static int do_claim(struct xpin_file *file, struct file *memfd,
 		goto unpin;
 	claim->addr = req->addr;
 	claim->of_memfd = memfd;
-	req->pages = nr_pages;
-	req->folios = claim_folios(claim);
-	/* From here on other threads can see it: the last step. */
-	ret = xa_alloc_cyclic(&file->claims, &id, claim, xa_limit_32b,
+	claim->deny_get = req->flags & XPIN_CLAIM_DENY_GET;
+	ret = xa_alloc_cyclic(&file->claims, &id, NULL, xa_limit_32b,
 			      &file->next_id, GFP_KERNEL_ACCOUNT);
 	if (ret < 0)
 		goto unpin;
-	/* 1 when identities have wrapped around. */
+	/* 1 when identities have wrapped around. From here on nothing fails. */
 	ret = 0;
+	if (claim->deny_get)
+		req->referenced = xpin_deny_get_pages(file->owner, pages,
+						      nr_pages);
 	req->claim_id = id;
+	req->pages = nr_pages;
+	req->folios = claim_folios(claim);
+	/* There is room for it. Other threads can see it now: the last step. */
+	xa_store(&file->claims, id, claim, 0);
 	goto out;
 unpin:
 	xpin_unpin_pages(file->owner, pages, nr_pages);
@@ -440,6 +449,7 @@ static int ioctl_claim(struct xpin_file *file, void *arg)
 	req->pages = 0;
 	req->folios = 0;
 	req->busy_addr = XPIN_NO_ADDR;
+	req->referenced = 0;
 	if (!nr_pages)
 		return -EINVAL;
 	/* Before anything as large as the length is allocated. */
@@ -454,6 +464,7 @@ static int ioctl_claim_memfd(struct xpin_file *file, void *arg)
 	struct xpin_claim_memfd *req = arg;
 	unsigned long nr_pages = range_pages(req->offset, req->length);
 	struct xpin_claim claim = {
+		.flags = req->flags,
 		.addr = req->offset,
 		.timeout_ns = req->timeout_ns,
 		.busy_addr = XPIN_NO_ADDR,
@@ -481,6 +492,7 @@ out:
 	req->pages = claim.pages;
 	req->folios = claim.folios;
 	req->busy_offset = claim.busy_addr;
+	req->referenced = claim.referenced;
 	return ret;
 }
 
@@ -496,6 +508,7 @@ static int do_part(struct xpin_file *file, struct xpin_part *part,
 
 	part->refused = 0;
 	part->busy_addr = XPIN_NO_ADDR;
+	part->referenced = 0;
 	if (!whole && !range_pages(part->offset, part->length))
 		return -EINVAL;
 	if (part->timeout_ns && op != PART_UNSHARE)
@@ -592,21 +605,23 @@ union ioctl_arg {
  * struct ioctl_op - how to serve an ioctl
  * @size: of its argument here
  * @min_size: of its argument when it was introduced
+ * @flags: that it knows
  * @claim_id: offset in its argument of the identity of a claim that it made
  * @run: does it; what it leaves in its argument is copied out in any case
  */
 struct ioctl_op {
 	u32 size;
 	u32 min_size;
+	u32 flags;
 	u32 claim_id;
 	int (*run)(struct xpin_file *file, void *arg);
 };
 
 #define IOCTL_OP(nr, type, last, fn) \
-	[_IOC_NR(nr)] = { sizeof(type), offsetofend(type, last), 0, fn }
+	[_IOC_NR(nr)] = { sizeof(type), offsetofend(type, last), 0, 0, fn }
 #define IOCTL_CLAIM_OP(nr, type, last, fn) \
 	[_IOC_NR(nr)] = { sizeof(type), offsetofend(type, last), \
-			  offsetof(type, claim_id), fn }
+			  XPIN_CLAIM_DENY_GET, offsetof(type, claim_id), fn }
 
 static const struct ioctl_op ioctl_ops[] = {
 	IOCTL_OP(XPIN_IOC_INFO, struct xpin_info, features, ioctl_info),
@@ -646,7 +661,7 @@ static long chardev_ioctl(struct file *filp, unsigned int cmd,
 	ret = copy_struct_from_user(&arg, op->size, user, size);
 	if (ret)
 		return ret;
-	if (arg.header.flags)
+	if (arg.header.flags & ~op->flags)
 		return -EINVAL;
 
 	ret = op->run(file, &arg);
@@ -712,10 +727,11 @@ static void chardev_show_fdinfo(struct seq_file *m, struct file *filp)
 	seq_printf(m, "xpin-owner:\t%u\n", xpin_owner_id(file->owner));
 	xa_lock(&file->claims);
 	xa_for_each(&file->claims, id, claim)
-		seq_printf(m, "xpin-claim:\t%lu %s %#lx pages %lu left %lu\n",
+		seq_printf(m, "xpin-claim:\t%lu %s %#lx pages %lu left %lu%s\n",
 			   id, claim->of_memfd ? "offset" : "addr",
 			   claim->addr, claim->nr_pages,
-			   READ_ONCE(claim->left));
+			   READ_ONCE(claim->left),
+			   claim->deny_get ? " deny-get" : "");
 	xa_unlock(&file->claims);
 }
 #endif

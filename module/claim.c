@@ -19,6 +19,7 @@
 #include "backend.h"
 #include "claim.h"
 #include "pin.h"
+#include "refs.h"
 #include "registry.h"
 
 /* Pages that are pinned, published and drained together: 2 MiB of 4 KiB. */
@@ -41,9 +42,11 @@ unsigned int claim_max_timeout_ms = 60 * MSEC_PER_SEC;
  * @registry: what the registry knows of it
  * @mm: whose memory it claims
  * @flags: XPIN_OWNER_*
- * @lock: guards @calls, @armed and @charged
+ * @lock: guards @calls, @armed, @get_armed and @charged
  * @calls: calls of ours that are under way
  * @armed: it keeps the backend armed, because it has entries or makes a call
+ * @get_armed: likewise for BACKEND_GET, because of entries that refuse plain
+ *	references
  * @charged: pages charged to the RLIMIT_MEMLOCK of @mm
  */
 struct xpin_owner {
@@ -53,6 +56,7 @@ struct xpin_owner {
 	struct mutex lock; /* see above */
 	unsigned int calls;
 	bool armed;
+	bool get_armed;
 	long charged;
 };
 
@@ -89,9 +93,27 @@ static void owner_end_call(struct xpin_owner *owner)
 {
 	owner_charge(owner);
 	mutex_lock(&owner->lock);
-	if (!--owner->calls && !atomic_long_read(&owner->registry.entries)) {
-		backend_put(BACKEND_PIN);
-		owner->armed = false;
+	if (!--owner->calls) {
+		if (!atomic_long_read(&owner->registry.entries)) {
+			backend_put(BACKEND_PIN);
+			owner->armed = false;
+		}
+		if (owner->get_armed &&
+		    !atomic_long_read(&owner->registry.deny_get)) {
+			backend_put(BACKEND_GET);
+			owner->get_armed = false;
+		}
+	}
+	mutex_unlock(&owner->lock);
+}
+
+/* Inside of a call, at the end of which it is seen whether it is still needed. */
+static void owner_arm_get(struct xpin_owner *owner)
+{
+	mutex_lock(&owner->lock);
+	if (!owner->get_armed) {
+		backend_get(BACKEND_GET);
+		owner->get_armed = true;
 	}
 	mutex_unlock(&owner->lock);
 }
@@ -151,6 +173,8 @@ void xpin_owner_destroy(struct xpin_owner *owner)
 	owner_charge(owner);
 	if (owner->armed)
 		backend_put(BACKEND_PIN);
+	if (owner->get_armed)
+		backend_put(BACKEND_GET);
 	if (owner->flags & XPIN_OWNER_PLAIN_UNPIN)
 		backend_put(BACKEND_UNPIN);
 	mmdrop(owner->mm);
@@ -383,6 +407,18 @@ withdraw:
 
 /* --- Pin --- */
 
+/* pin_peek(), in a call that is marked as ours: who has it must not matter. */
+static struct folio *peek(const struct xpin_owner *owner,
+			  const struct pin_source *source, unsigned long index)
+{
+	struct folio *folio;
+
+	registry_call_begin(&owner->registry);
+	folio = pin_peek(source, index);
+	registry_call_end();
+	return folio;
+}
+
 /**
  * claim_page_state() - what a query says of a page
  * @owner: who asks
@@ -394,7 +430,7 @@ withdraw:
 u8 claim_page_state(struct xpin_owner *owner, unsigned long addr)
 {
 	const struct pin_source source = { .start = addr };
-	struct folio *folio = pin_peek(&source, 0);
+	struct folio *folio = peek(owner, &source, 0);
 	u8 state = XPIN_PAGE_NONE;
 	struct xpin_entry entry;
 
@@ -424,7 +460,8 @@ struct chunk {
 };
 
 /* The lowest index of a chunk's pages that a stranger pins, or ULONG_MAX. */
-static unsigned long first_pinned(const struct chunk *chunk)
+static unsigned long first_pinned(const struct xpin_owner *owner,
+				  const struct chunk *chunk)
 {
 	struct xpin_entry entry;
 	struct folio *folio;
@@ -432,7 +469,7 @@ static unsigned long first_pinned(const struct chunk *chunk)
 	bool pinned;
 
 	for (i = 0; i < chunk->nr_pages; i++) {
-		folio = pin_peek(chunk->source, chunk->first + i);
+		folio = peek(owner, chunk->source, chunk->first + i);
 		if (!folio)
 			continue;
 		pinned = folio_pins(folio) &&
@@ -473,7 +510,7 @@ static int pin_chunk_wait(struct xpin_owner *owner, const struct chunk *chunk,
 	while (ret == -ENOMEM) {
 		/* All is faulted in: what takes time now is migration. */
 		begin = ktime_get();
-		*busy = first_pinned(chunk);
+		*busy = first_pinned(owner, chunk);
 		if (*busy != ULONG_MAX)
 			unseen = 0;
 		else if (++unseen > PIN_TRIES)
@@ -841,6 +878,86 @@ int xpin_unshare_pages(struct xpin_owner *owner, struct page **pages,
 	return ret;
 }
 EXPORT_SYMBOL_GPL(xpin_unshare_pages);
+
+/* --- Plain references --- */
+
+/* The pages in folios with plain references that nothing we know of explains. */
+static unsigned long count_referenced(struct page **pages,
+				      unsigned long nr_pages)
+{
+	struct folio_pins runs[CLAIM_BATCH];
+	unsigned long done, next, referenced = 0;
+	struct xpin_entry entry;
+	unsigned int i, nr;
+
+	for (done = 0; done < nr_pages; done = next) {
+		nr = gather_runs(pages, done, nr_pages, runs, CLAIM_BATCH,
+				 &next);
+		for (i = 0; i < nr; i++)
+			if (registry_lookup(folio_pfn(runs[i].folio), &entry) &&
+			    refs_unexplained(runs[i].folio, entry.pins))
+				referenced += runs[i].pins;
+		cond_resched();
+	}
+	return referenced;
+}
+
+/**
+ * xpin_deny_get_pages() - refuse GUP's plain references to pages, too
+ * @owner: who owns them
+ * @pages: pages from xpin_pin_user_pages() that are not shared, and are neither
+ *	released nor shared meanwhile
+ * @nr_pages: how many
+ *
+ * FOLL_GET of their folios is refused as FOLL_PIN is, with a short count or
+ * -EBUSY, from now on and for as long as the owner holds anything of the folio
+ * exclusively: releasing or sharing these pages does not end it while the same
+ * owner has others of the folio, claimed with this call or not. After
+ * xpin_unshare_pages() it takes another call of this.
+ *
+ * From the first such call to the last release of what it was made for, everybody
+ * pays for a look at each plain reference that GUP takes.
+ *
+ * What was taken before stays, and there is no waiting for it: plain references
+ * are many, and do not tell what they are for. The answer says whether there are
+ * any beside those of mappings, the page cache, the swap cache and this owner's
+ * pins. 0 means that no FOLL_GET from before is left, unless somebody mapped or
+ * unmapped the folio just now. More may be a FOLL_GET, by vmsplice() for one, that
+ * reads or writes the memory as long as it lasts; or the kernel's own for a moment,
+ * as compaction or a walk of a page table takes one.
+ *
+ * Context: process context, any mm; may sleep. Does not fail.
+ * Return: how many of the pages are in folios with such references.
+ */
+unsigned long xpin_deny_get_pages(struct xpin_owner *owner, struct page **pages,
+				  unsigned long nr_pages)
+{
+	struct folio_pins runs[CLAIM_BATCH];
+	unsigned long done, next, referenced;
+	unsigned int nr;
+
+	owner_begin_call(owner);
+	owner_arm_get(owner);
+	for (done = 0; done < nr_pages; done = next) {
+		nr = gather_runs(pages, done, nr_pages, runs, CLAIM_BATCH,
+				 &next);
+		registry_deny_get(&owner->registry, runs, nr);
+		cond_resched();
+	}
+	/*
+	 * The flags before the references: who was not refused can be seen.
+	 * Pairs as the one in claim_settle() does.
+	 */
+	smp_mb();
+	referenced = count_referenced(pages, nr_pages);
+	if (referenced) {
+		refs_settle(page_folio(pages[0]));
+		referenced = count_referenced(pages, nr_pages);
+	}
+	owner_end_call(owner);
+	return referenced;
+}
+EXPORT_SYMBOL_GPL(xpin_deny_get_pages);
 
 /**
  * xpin_folio_owner() - who has a folio, shared or not

@@ -11,8 +11,11 @@
 
 static DEFINE_PER_CPU(unsigned long, vetoes);
 
-/* Is a pin by the current call in the way of the folio's owner? */
-static bool guard_refuses(unsigned long pfn)
+/*
+ * Is a pin, or with @get a plain reference, by the current call in the way of the
+ * folio's owner?
+ */
+static bool guard_refuses(unsigned long pfn, bool get)
 {
 	struct xpin_entry entry;
 
@@ -20,6 +23,9 @@ static bool guard_refuses(unsigned long pfn)
 		return false;
 	if (!registry_lookup(pfn, &entry) || entry.state == XPIN_SHARED)
 		return false;
+	/* The module's own calls, whoever they are for, look who has what. */
+	if (get)
+		return entry.deny_get && !registry_call_owner();
 	/* Only the owner's own calls may add pins. */
 	return registry_call_owner() != entry.owner;
 }
@@ -29,16 +35,19 @@ static bool guard_refuses(unsigned long pfn)
  * @pages: pages that were just pinned; a full barrier came after the counts
  *	rose, and pairs with the one in claim_settle()
  * @nr: how many
+ * @get: they were not pinned, but have a plain reference
  *
- * Context: RCU read-side critical section, interrupts perhaps off.
+ * Context: RCU read-side critical section, interrupts perhaps off; with @get any
+ * context, NMI too.
  * Return: the number of leading pages that nobody else owns.
  */
-unsigned int guard_pin(struct page **pages, unsigned int nr)
+unsigned int guard_pin(struct page **pages, unsigned int nr, bool get)
 {
 	unsigned int i;
 
 	for (i = 0; i < nr; i++) {
-		if (unlikely(guard_refuses(folio_pfn(page_folio(pages[i]))))) {
+		if (unlikely(guard_refuses(folio_pfn(page_folio(pages[i])),
+					   get))) {
 			this_cpu_inc(vetoes);
 			break;
 		}
@@ -50,12 +59,12 @@ unsigned int guard_pin(struct page **pages, unsigned int nr)
  * guard_peek() - is it worth grabbing this page?
  * @page: a page without a reference, so its folio may change under us: advice
  *
- * Context: as guard_pin().
+ * Context: RCU read-side critical section, interrupts perhaps off.
  * Return: false when guard_pin() would most likely refuse it.
  */
 bool guard_peek(struct page *page)
 {
-	if (likely(!guard_refuses(folio_pfn(page_folio(page)))))
+	if (likely(!guard_refuses(folio_pfn(page_folio(page)), false)))
 		return true;
 	this_cpu_inc(vetoes);
 	return false;
@@ -66,7 +75,7 @@ bool guard_peek(struct page *page)
  * @folio: whose
  * @refs: by how many
  *
- * Context: as guard_pin(); hard interrupts too.
+ * Context: as guard_peek(); hard interrupts too.
  */
 void guard_unpin(struct folio *folio, unsigned int refs)
 {
@@ -77,7 +86,7 @@ void guard_unpin(struct folio *folio, unsigned int refs)
 /**
  * guard_vetoes() - how often somebody was refused
  *
- * Return: a snapshot of the count since the module was loaded. A pin that
+ * Return: a snapshot of the count since the module was loaded. What
  * GUP-fast and then its slow path try counts twice.
  */
 unsigned long guard_vetoes(void)

@@ -7,7 +7,7 @@
 struct folio;
 struct page;
 
-unsigned int guard_pin(struct page **pages, unsigned int nr);
+unsigned int guard_pin(struct page **pages, unsigned int nr, bool get);
 bool guard_peek(struct page *page);
 void guard_unpin(struct folio *folio, unsigned int refs);
 unsigned long guard_vetoes(void);

@@ -23,7 +23,7 @@
  * try_grab_folio_fast() and in try_grab_page(); [B] is in claim_settle(). They
  * pair with each other. tests/litmus/pin-vs-claim*.litmus.
  *
- * An entry is {owner, pins, excl, state}. pins counts all pins of its owner on
+ * An entry is {owner, pins, excl, state, deny_get}. pins counts all pins of its owner on
  * the folio, excl those which want exclusivity. The states, and who changes
  * them, always under the lock of the XArray:
  *
@@ -43,6 +43,15 @@
  *
  * CLAIMING and OWNED refuse strangers. Another owner can't publish while there
  * is an entry of any state: -EBUSY at once.
+ *
+ * deny_get refuses GUP's plain references, too. It is set in an OWNED entry, by
+ * an owner that has settled all it claims, and cleared where the entry stops to
+ * be OWNED: it is one bit, so it lasts as long as this owner has anything
+ * exclusive of the folio, whichever of its claims asked for it. It follows the
+ * protocol above with the folio's references in place of its pins: who was not
+ * refused after the bit was set and smp_mb() is in the reference count, or has
+ * gone. But nobody can tell such references from the many others, so they are
+ * not waited for.
  *
  * No lock of an owner's is held from publish to promote: every step is one lock
  * section here, adds or takes away exactly what its caller brought, and so may
@@ -70,6 +79,11 @@
  * erased, both inside the lock section of the change. With the clearing outside
  * of it a release could hide the entry that the next owner has just published.
  * tests/litmus/filter*.litmus.
+ *
+ * The guard is asked in NMI, too (perf's get_user_page_fast_only()), perhaps in
+ * the middle of a change here. It takes no lock: it reads the filter and does
+ * xa_load(). That starts again when it meets a node on its way out of the tree,
+ * which xas_store() marks only after the tree has stopped to lead there.
  */
 #include <linux/bitmap.h>
 #include <linux/mutex.h>
@@ -226,12 +240,24 @@ bool registry_filter(unsigned long pfn)
 
 /* --- Entries --- */
 
+/* Of a packed entry; the state is in the bits below. */
+#define PACKED_DENY_GET		BIT(2)
+#define PACKED_SHIFT		3
+
 static void *entry_pack(const struct xpin_entry *entry)
 {
-	BUILD_BUG_ON(3 * XPIN_ENTRY_BITS + 2 >= BITS_PER_LONG);
+	BUILD_BUG_ON(3 * XPIN_ENTRY_BITS + PACKED_SHIFT >= BITS_PER_LONG);
 	return xa_mk_value(((((unsigned long)entry->owner << XPIN_ENTRY_BITS |
 			      entry->pins) << XPIN_ENTRY_BITS |
-			     entry->excl) << 2) | entry->state);
+			     entry->excl) << PACKED_SHIFT) |
+			   (entry->deny_get ? PACKED_DENY_GET : 0) |
+			   entry->state);
+}
+
+/* @packed may be NULL. */
+static bool packed_deny_get(void *packed)
+{
+	return packed && xa_to_value(packed) & PACKED_DENY_GET;
 }
 
 static void entry_unpack(struct xpin_entry *entry, void *packed)
@@ -239,7 +265,8 @@ static void entry_unpack(struct xpin_entry *entry, void *packed)
 	unsigned long value = xa_to_value(packed);
 
 	entry->state = value & 3;
-	value >>= 2;
+	entry->deny_get = value & PACKED_DENY_GET;
+	value >>= PACKED_SHIFT;
 	entry->excl = value & (BIT(XPIN_ENTRY_BITS) - 1);
 	value >>= XPIN_ENTRY_BITS;
 	entry->pins = value & (BIT(XPIN_ENTRY_BITS) - 1);
@@ -263,20 +290,22 @@ static bool entry_load(struct xa_state *xas, struct xpin_entry *entry)
 static void entry_store(struct xa_state *xas, struct registry_owner *owner,
 			struct folio *folio, const struct xpin_entry *entry)
 {
+	void *new = entry->pins ? entry_pack(entry) : NULL, *old;
 	unsigned long pfn = folio_pfn(folio);
+	int change = 0, deny_get = 0;
 	unsigned long *section;
-	int change = 0;
-	void *old;
 
 	lockdep_assert_held(&entries.xa_lock);
 	rcu_read_lock();
 	section = filter_section(pfn);
-	if (entry->pins)
+	if (new)
 		set_bit(pfn & (FILTER_BITS - 1), section);
-	old = xas_store(xas, entry->pins ? entry_pack(entry) : NULL);
-	if (!xas_error(xas))
-		change = (entry->pins ? 1 : 0) - (old ? 1 : 0);
-	if (!entry->pins || xas_error(xas))
+	old = xas_store(xas, new);
+	if (!xas_error(xas)) {
+		change = (new ? 1 : 0) - (old ? 1 : 0);
+		deny_get = packed_deny_get(new) - packed_deny_get(old);
+	}
+	if (!new || xas_error(xas))
 		clear_bit(pfn & (FILTER_BITS - 1), section);
 	rcu_read_unlock();
 
@@ -285,6 +314,15 @@ static void entry_store(struct xa_state *xas, struct registry_owner *owner,
 		atomic_long_add(change, &owner->entries);
 		atomic_long_add(change * folio_nr_pages(folio), &owner->pages);
 	}
+	if (deny_get)
+		atomic_long_add(deny_get, &owner->deny_get);
+}
+
+/* Nothing of the folio is exclusive any more. */
+static void entry_share(struct xpin_entry *entry)
+{
+	entry->state = XPIN_SHARED;
+	entry->deny_get = false;
 }
 
 /* Add @pins to an entry, or begin one. The caller drains, unless it is OWNED. */
@@ -450,7 +488,42 @@ void registry_withdraw(struct registry_owner *owner,
 			if (WARN_ON_ONCE(entry.excl > entry.pins))
 				entry.excl = entry.pins;
 			if (!entry.excl)
-				entry.state = XPIN_SHARED;
+				entry_share(&entry);
+			entry_store(&xas, owner, folios[i].folio, &entry);
+		}
+		xas_unlock_irq(&xas);
+	}
+}
+
+/**
+ * registry_deny_get() - refuse plain references to folios, too
+ * @owner: who has published and promoted them, and does not share or withdraw
+ *	that meanwhile
+ * @folios: what, in any order
+ * @nr: entries in @folios
+ *
+ * For as long as the owner has anything exclusive of a folio. The caller must
+ * issue smp_mb() before it looks for references that were taken before.
+ *
+ * Context: any in which interrupts are on. Does not fail.
+ */
+void registry_deny_get(struct registry_owner *owner,
+		       const struct folio_pins *folios, unsigned int nr)
+{
+	XA_STATE(xas, &entries, 0);
+	struct xpin_entry entry;
+	unsigned int i = 0, end;
+
+	while (i < nr) {
+		end = min(i + REGISTRY_BATCH, nr);
+		xas_lock_irq(&xas);
+		for (; i < end; i++) {
+			xas_set(&xas, folio_pfn(folios[i].folio));
+			if (WARN_ON_ONCE(!entry_load(&xas, &entry) ||
+					 entry.owner != owner->id ||
+					 entry.state != XPIN_OWNED))
+				continue;
+			entry.deny_get = true;
 			entry_store(&xas, owner, folios[i].folio, &entry);
 		}
 		xas_unlock_irq(&xas);
@@ -485,7 +558,7 @@ void registry_count_down(struct folio *folio, u32 refs, u32 call)
 		entry.pins -= min(refs, entry.pins);
 		entry.excl -= min(refs, entry.excl);
 		if (!entry.excl)
-			entry.state = XPIN_SHARED;
+			entry_share(&entry);
 		entry_store(&xas, owner, folio, &entry);
 	}
 	xas_unlock_irqrestore(&xas, flags);
@@ -608,6 +681,7 @@ void registry_owner_remove(struct registry_owner *owner)
 				owner_forget(pfn);
 		}
 		atomic_long_set(&owner->pages, 0);
+		atomic_long_set(&owner->deny_get, 0);
 	}
 	xa_erase(&owners, owner->id);
 	atomic_long_dec(&nr_owners);

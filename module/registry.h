@@ -19,7 +19,10 @@ enum xpin_state {
 	XPIN_SHARED,
 };
 
-/* The owner and both counts share an XArray value: 20 + 20 + 20 + 2 bits. */
+/*
+ * The owner, both counts, the state and a flag share an XArray value: 20 + 20 +
+ * 20 + 2 + 1 bits.
+ */
 #define XPIN_ENTRY_BITS		20
 #define XPIN_OWNER_MAX		(BIT(XPIN_ENTRY_BITS) - 1)
 /*
@@ -36,12 +39,14 @@ enum xpin_state {
  * @pins: pins of this owner on the folio
  * @excl: those of @pins that want exclusivity
  * @state: one of enum xpin_state
+ * @deny_get: plain references by GUP are refused, too. Only while OWNED.
  */
 struct xpin_entry {
 	u32 owner;
 	u32 pins;
 	u32 excl;
 	enum xpin_state state;
+	bool deny_get;
 };
 
 /**
@@ -49,11 +54,13 @@ struct xpin_entry {
  * @id: what entries call it; set by registry_owner_add()
  * @entries: entries it has. Written under the registry's lock.
  * @pages: pages in the folios of those entries. Written under the lock.
+ * @deny_get: entries of those that refuse plain references, too. Likewise.
  */
 struct registry_owner {
 	u32 id;
 	atomic_long_t entries;
 	atomic_long_t pages;
+	atomic_long_t deny_get;
 };
 
 /**
@@ -88,6 +95,8 @@ unsigned int registry_promote(const struct registry_owner *owner,
 void registry_withdraw(struct registry_owner *owner,
 		       const struct folio_pins *folios, unsigned int nr,
 		       unsigned int counts);
+void registry_deny_get(struct registry_owner *owner,
+		       const struct folio_pins *folios, unsigned int nr);
 void registry_count_down(struct folio *folio, u32 refs, u32 call);
 
 bool registry_filter(unsigned long pfn);

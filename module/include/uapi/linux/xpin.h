@@ -57,13 +57,16 @@ enum xpin_backend {
 
 #define XPIN_API_VERSION	1
 
+/* XPIN_CLAIM_DENY_GET can be asked for. */
+#define XPIN_FEATURE_DENY_GET	0x1ULL
+
 /**
  * struct xpin_info - ioctl(XPIN_IOC_INFO): what this module can do
  * @size: sizeof(struct xpin_info)
  * @flags: Must be 0
  * @api_version: out: XPIN_API_VERSION of the module
  * @backend: out: one of enum xpin_backend
- * @features: out: a mask of XPIN_FEATURE_*; none is defined yet
+ * @features: out: a mask of XPIN_FEATURE_*
  */
 struct xpin_info {
 	__u32 size;
@@ -76,9 +79,35 @@ struct xpin_info {
 #define XPIN_IOC_INFO		_IO(XPIN_TYPE, 0x00)
 
 /**
+ * DOC: XPIN_CLAIM_DENY_GET
+ *
+ * A flag of XPIN_IOC_CLAIM and XPIN_IOC_CLAIM_MEMFD. Without it a claim refuses
+ * pins, FOLL_PIN, and nothing else. With it the plain references that the kernel
+ * takes by get_user_pages(), FOLL_GET, to the folios of the claim are refused,
+ * too: vmsplice(), /proc/PID/mem, ptrace() and others can't reach them. They can't
+ * for the owner itself, either: docs/deny-get.md says what that breaks. Mappings
+ * and accesses through them go on.
+ *
+ * It lasts as long as this file owns anything of a folio exclusively. So after
+ * this claim is released or shared its folios stay like that where another claim
+ * of the same file, with the flag or without it, still owns them. XPIN_IOC_UNSHARE
+ * of such a claim has plain references refused again.
+ *
+ * References from before are not waited for, and stay. @referenced counts the
+ * pages in folios to which there are more references than the mappings, the file,
+ * the swap cache and this file's pins have. 0 means that no get_user_pages() from
+ * before is left, as long as nobody mapped or unmapped the memory in that moment.
+ * Otherwise there may be one left, which reads or writes the memory for as long as
+ * it lasts (a page in a pipe since a vmsplice(), for one); or the kernel has a
+ * reference of its own for a moment, to look at the page or to move it, for nobody
+ * can tell one from the other. Release the claim and try again, if it matters.
+ */
+#define XPIN_CLAIM_DENY_GET	0x1
+
+/**
  * struct xpin_claim - ioctl(XPIN_IOC_CLAIM): own the folios behind a range
  * @size: sizeof(struct xpin_claim)
- * @flags: Must be 0
+ * @flags: 0 or XPIN_CLAIM_DENY_GET
  * @addr: First byte of the range in the caller's memory, page aligned
  * @length: Bytes, a multiple of the page size, not 0
  * @timeout_ns: How long to wait for the pins of others to go, in nanoseconds;
@@ -90,6 +119,8 @@ struct xpin_info {
  *	that the range comes back to after another folio counts again
  * @busy_addr: out: with EBUSY the lowest address in the 2 MiB part being worked
  *	on that is pinned or owned by somebody else, otherwise XPIN_NO_ADDR
+ * @referenced: out: with XPIN_CLAIM_DENY_GET, see there, pages to which there were
+ *	plain references when they were claimed; otherwise 0
  *
  * All or nothing. The pages are faulted in for writing and pinned for long.
  * Threads that claim the same folio at the same time see each other's pins for a
@@ -105,6 +136,7 @@ struct xpin_claim {
 	__aligned_u64 pages;
 	__aligned_u64 folios;
 	__aligned_u64 busy_addr;
+	__aligned_u64 referenced;
 };
 
 #define XPIN_IOC_CLAIM		_IO(XPIN_TYPE, 0x01)
@@ -112,7 +144,7 @@ struct xpin_claim {
 /**
  * struct xpin_claim_memfd - ioctl(XPIN_IOC_CLAIM_MEMFD): own a memfd's folios
  * @size: sizeof(struct xpin_claim_memfd)
- * @flags: Must be 0
+ * @flags: As in struct xpin_claim
  * @fd: A memfd, or another file of tmpfs or hugetlbfs, that is open for writing
  * @reserved: Must be 0
  * @offset: First byte of the range in the file, a multiple of the page size
@@ -124,6 +156,7 @@ struct xpin_claim {
  * @busy_offset: out: with EBUSY the lowest offset in the file, of the 2 MiB part
  *	being worked on, that is pinned or owned by somebody else, otherwise
  *	XPIN_NO_ADDR
+ * @referenced: out: as in struct xpin_claim
  *
  * As XPIN_IOC_CLAIM, without a mapping. EBADF when the file is not open for
  * writing, EPERM when it is sealed against it, EOPNOTSUPP when it is no file of
@@ -142,6 +175,7 @@ struct xpin_claim_memfd {
 	__aligned_u64 pages;
 	__aligned_u64 folios;
 	__aligned_u64 busy_offset;
+	__aligned_u64 referenced;
 };
 
 #define XPIN_IOC_CLAIM_MEMFD	_IO(XPIN_TYPE, 0x06)
@@ -160,6 +194,8 @@ struct xpin_claim_memfd {
  *	exclusively
  * @busy_addr: out: XPIN_IOC_UNSHARE only, as in struct xpin_claim; an offset in
  *	the file if the claim was made by XPIN_IOC_CLAIM_MEMFD
+ * @referenced: out: XPIN_IOC_UNSHARE only, as in struct xpin_claim; of the pages
+ *	that were shared
  *
  * XPIN_IOC_RELEASE ends ownership of the part and drops its pins. When the last
  * part of a claim is released, the claim is gone.
@@ -182,6 +218,7 @@ struct xpin_part {
 	__aligned_u64 timeout_ns;
 	__aligned_u64 refused;
 	__aligned_u64 busy_addr;
+	__aligned_u64 referenced;
 };
 
 #define XPIN_IOC_RELEASE	_IO(XPIN_TYPE, 0x02)
