@@ -38,7 +38,7 @@ deps:
 	@$(VM)/deps
 
 fetch:
-	@for part in qemu qemu-arm herd7; do $(VM)/fetch $$part --refresh || exit 1; done
+	@for part in qemu qemu-arm libs-arm64 herd7; do $(VM)/fetch $$part --refresh || exit 1; done
 	@for line in $(notdir $(wildcard kpatch/[0-9]*)); do XPIN_KERNEL=$$line $(VM)/fetch kernel --refresh || exit 1; done
 	@for release in bookworm trixie; do $(VM)/root $$release --refresh || exit 1; done
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * PID 1 of the test machine: runs the test programs one by one, looks after
- * each whether it left anything behind, and reports all of it on ttyS1 as TAP.
+ * each whether it left anything behind, and reports all of it on the
+ * second serial port as TAP.
  *
  * Kernel command line:
  *   xpin.run=NAME,NAME...	which programs; without it those of the table
@@ -26,6 +27,11 @@
 
 #include "xpin_test.h"
 
+#ifdef __aarch64__
+#define SECOND_PORT	"/dev/ttyAMA1"
+#else
+#define SECOND_PORT	"/dev/ttyS1"
+#endif
 #define KMEMLEAK	"/sys/kernel/debug/kmemleak"
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
 #define KHUGEPAGED	THP "khugepaged/"
@@ -204,7 +210,9 @@ static void copy(const char *from, const char *to)
 static void set_up(void)
 {
 	mount_on("devtmpfs", "dev", "/dev");
-	report_to("/dev/ttyS1");
+	report_to(SECOND_PORT);
+	if (getpagesize() != (int)PAGE)
+		bail_out("be built for", "pages of this size");
 	mount_on("proc", "proc", "/proc");
 	mount_on("sysfs", "sys", "/sys");
 	mount_on("debugfs", "debug", "/sys/kernel/debug");

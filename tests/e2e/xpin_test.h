@@ -13,7 +13,7 @@
 
 #include "../../tools/attack/attack.h"
 
-#define PAGE		4096UL
+#define PAGE		(1UL << PAGE_SHIFT)
 #define LARGE		(2UL << 20)
 /* A large folio that is smaller than what a PMD maps. */
 #define MIDDLE		(64UL << 10)

@@ -154,4 +154,11 @@ judge()
 kernel=$line-$machine
 
 build_packages='gcc make flex bison bc libelf-dev rsync patch xz-utils binutils perl'
-[ "$machine" != arm64 ] || build_packages+=' gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
+qemu_package=qemu-system-x86
+# What boots, in a kernel's build directory.
+image=vmlinux
+if [ "$machine" = arm64 ]; then
+	build_packages+=' gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
+	qemu_package=qemu-system-arm
+	image=arch/arm64/boot/Image
+fi
