@@ -77,7 +77,7 @@ static void expected_end(const struct attack *attack, bool owned, char *end,
 {
 	if (owned)
 		snprintf(end, size, "refused (%s)\n",
-			 strerrorname_np(attack->first));
+			 strerrorname_np(attack_answer(attack)->first));
 	else
 		snprintf(end, size, "succeeded (%lu bytes): %s\n", PAGE,
 			 attack->writes ? "now \"" FORGERY "\"" :

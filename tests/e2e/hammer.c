@@ -95,7 +95,7 @@ static noreturn void hammer_process(const char *name, pid_t owner,
 		if (result.outcome == ATTACK_SUCCEEDED) {
 			atomic_fetch_add(pinned, 1);
 		} else if (result.outcome != ATTACK_REFUSED ||
-			   result.error != attack->first) {
+			   result.error != attack_answer(attack)->first) {
 			printf("# %s: %s\n", name, strerror(result.error));
 			atomic_fetch_add(&shared->unexpected, 1);
 			break;

@@ -151,7 +151,7 @@ static noreturn void attack_all_the_time(int number, pid_t owner)
 	while (!atomic_load(&shared->stop)) {
 		result = attack_run(attack, &page, buffer);
 		if (result.outcome == ATTACK_REFUSED &&
-		    result.error == attack->first) {
+		    result.error == attack_answer(attack)->first) {
 			atomic_fetch_add(&shared->refused[number], 1);
 		} else if (result.outcome != ATTACK_SUCCEEDED) {
 			printf("# %s: %s\n", traffic[number],

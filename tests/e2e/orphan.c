@@ -341,7 +341,7 @@ static bool reaches(pid_t pid, void *addr)
 	if (result.outcome == ATTACK_SUCCEEDED)
 		return true;
 	require(result.outcome == ATTACK_REFUSED &&
-		result.error == attack->first,
+		result.error == attack_answer(attack)->first,
 		"a stranger failed for a reason of its own");
 	return false;
 }

@@ -17,6 +17,20 @@
 #include "xpin_test.h"
 
 #define PAGES		4
+#ifndef PIN_LONGTERM_TEST_START
+#define PIN_LONGTERM_TEST_START	_IOW('g', 7, struct pin_longterm_test)
+#define PIN_LONGTERM_TEST_STOP	_IO('g', 8)
+#define PIN_LONGTERM_TEST_READ	_IOW('g', 9, __u64)
+#define PIN_LONGTERM_TEST_FLAG_USE_WRITE	1
+#define PIN_LONGTERM_TEST_FLAG_USE_FAST		2
+
+struct pin_longterm_test {
+	__u64 addr;
+	__u64 size;
+	__u32 flags;
+};
+#endif
+
 /* Of the kernel's enum FOLL_*: gup_test takes it as it is. */
 #define FOLL_WRITE	0x01
 
@@ -42,7 +56,7 @@ static const struct mode {
 	{ "PIN_LONGTERM_BENCHMARK", PIN_LONGTERM_BENCHMARK, true },
 	{ "DUMP_USER_PAGES_TEST with pins", DUMP_USER_PAGES_TEST, true,
 	  GUP_TEST_FLAG_DUMP_PAGES_USE_PIN },
-	{ "PIN_LONGTERM_TEST_START", PIN_LONGTERM_TEST_START, true },
+	{ "PIN_LONGTERM_TEST_START", PIN_LONGTERM_TEST_START, true, 0 },
 	{ "PIN_LONGTERM_TEST_START, fast", PIN_LONGTERM_TEST_START, true,
 	  PIN_LONGTERM_TEST_FLAG_USE_FAST },
 	{ .name = NULL },
@@ -184,9 +198,14 @@ int main(void)
 	owner = xpin_open();
 
 	for (kind = 0; kind < MEMORY_KINDS; kind++) {
+		if (skip_without(memory_needs(kind), POSITIONS * count * 2))
+			continue;
 		memory_create(&memory, kind);
 		for (position = 0; position < POSITIONS; position++) {
 			for (mode = modes; mode->name; mode++) {
+				if (mode->command == PIN_LONGTERM_TEST_START &&
+				    skip_without(FEATURE_GUP_TEST_LONGTERM, 2))
+					continue;
 				around_a_claim(&memory, mode, false, position);
 				around_a_claim(&memory, mode, true, position);
 			}

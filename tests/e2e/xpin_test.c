@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include <linux/kernel-page-flags.h>
+#include <linux/version.h>
 
 #include "xpin_test.h"
 #include "module/xpin_test_owner.h"
@@ -37,6 +38,30 @@ int xpin_open(void)
 
 	require(fd >= 0, "open /dev/xpin");
 	return fd;
+}
+
+static const struct {
+	unsigned int since;
+	const char *missing;
+} features[FEATURES] = {
+	[FEATURE_ANON_MIDDLE] = { KERNEL_VERSION(6, 8, 0),
+		"anonymous folios are of one page or of a PMD" },
+	[FEATURE_SHMEM_MIDDLE] = { KERNEL_VERSION(6, 11, 0),
+		"folios of shmem are of one page or of a PMD" },
+	[FEATURE_MEMFD_PIN] = { KERNEL_VERSION(6, 11, 0),
+		"there is no memfd_pin_folios(), and so no claim of a memfd" },
+	[FEATURE_GUEST_MEMFD] = { KERNEL_VERSION(6, 8, 0),
+		"there is no guest_memfd" },
+	[FEATURE_UFFDIO_MOVE] = { KERNEL_VERSION(6, 8, 0),
+		"there is no UFFDIO_MOVE" },
+	[FEATURE_GUP_TEST_LONGTERM] = { KERNEL_VERSION(6, 2, 0),
+		"gup_test has no PIN_LONGTERM_TEST" },
+};
+
+const char *feature_missing(enum feature feature)
+{
+	return kernel_version() < features[feature].since ?
+	       features[feature].missing : NULL;
 }
 
 static int ioctl_errno(int fd, unsigned long request, void *argument)
@@ -235,22 +260,30 @@ static const struct {
 	bool memfd;
 	/* What a PMD could map is mapped by PTEs. */
 	bool ptes;
+	enum feature needs;
 } kinds[MEMORY_KINDS] = {
 	[MEMORY_ANON_PAGE] = { "anonymous page", PAGE },
 	[MEMORY_ANON_LARGE] = { "THP", LARGE },
 	[MEMORY_ANON_LARGE_PTES] = { "THP mapped by PTEs", LARGE,
 				     .ptes = true },
-	[MEMORY_ANON_MIDDLE] = { "64 KiB folio", MIDDLE },
+	[MEMORY_ANON_MIDDLE] = { "64 KiB folio", MIDDLE,
+				 .needs = FEATURE_ANON_MIDDLE },
 	[MEMORY_SHMEM_PAGE] = { "memfd page", PAGE, .memfd = true },
 	[MEMORY_SHMEM_LARGE] = { "large memfd folio", LARGE, .memfd = true },
 	[MEMORY_SHMEM_LARGE_PTES] = { "large memfd folio mapped by PTEs", LARGE,
 				      .memfd = true, .ptes = true },
 	[MEMORY_SHMEM_MIDDLE] = { "64 KiB memfd folio", MIDDLE,
-				  .memfd = true },
+				  .memfd = true,
+				  .needs = FEATURE_SHMEM_MIDDLE },
 	[MEMORY_HUGETLB] = { "hugetlb page", LARGE, .hugetlb = true },
 	[MEMORY_HUGETLB_MEMFD] = { "hugetlb memfd page", LARGE,
 				   .hugetlb = true, .memfd = true },
 };
+
+enum feature memory_needs(enum memory_kind kind)
+{
+	return kinds[kind].needs;
+}
 
 long repetitions(long normal)
 {
@@ -606,7 +639,8 @@ static __u64 reach_pages(const struct stranger_request *request, void *buffer)
 			reached |= 1ULL << page;
 		else
 			require(result.outcome == ATTACK_REFUSED &&
-				result.error == request->attack->first,
+				result.error ==
+				attack_answer(request->attack)->first,
 				"a stranger failed for a reason of its own");
 	}
 	return reached;

@@ -31,6 +31,42 @@
 	ksft_test_result(condition, "%s: " fmt "\n",			\
 			 program_invocation_short_name, ##__VA_ARGS__)
 
+/* 6.1's kselftest.h does not have it. */
+#ifndef ksft_finished
+#define ksft_finished() (ksft_plan == ksft_cnt.ksft_pass + ksft_cnt.ksft_xskip ? \
+			 ksft_exit_pass() : ksft_exit_fail())
+#endif
+
+/*
+ * What not all kernels have that the tests run on. The table in xpin_test.c says
+ * since when, and why there is nothing to test before.
+ */
+enum feature {
+	FEATURE_ALWAYS,
+	FEATURE_ANON_MIDDLE,
+	FEATURE_SHMEM_MIDDLE,
+	FEATURE_MEMFD_PIN,
+	FEATURE_GUEST_MEMFD,
+	FEATURE_UFFDIO_MOVE,
+	FEATURE_GUP_TEST_LONGTERM,
+	FEATURES,
+};
+
+/* Why there is nothing to test on this kernel; NULL if there is. */
+const char *feature_missing(enum feature feature);
+
+/* If the kernel lacks the feature, skips as many tests and is true. */
+#define skip_without(feature, tests) ({					\
+	const char *missing = feature_missing(feature);			\
+	unsigned int left = missing ? (tests) : 0;			\
+									\
+	while (left--)							\
+		ksft_test_result_skip("%s: %s\n",			\
+				      program_invocation_short_name,	\
+				      missing);				\
+	!!missing;							\
+})
+
 /* Ends the program: what a test stands on is missing. */
 #define require(condition, what) do {					\
 	if (!(condition))						\
@@ -83,6 +119,9 @@ enum memory_kind {
 	MEMORY_HUGETLB_MEMFD,
 	MEMORY_KINDS,
 };
+
+/* What the kernel must have for memory of that kind. */
+enum feature memory_needs(enum memory_kind kind);
 
 /**
  * struct memory - MEMORY_LENGTH bytes of one kind

@@ -908,7 +908,7 @@ static bool all_refused(const struct answer *answer)
 		if (!strcmp(string(nth(answer, i), "outcome"), "unavailable"))
 			continue;
 		if (strcmp(string(nth(answer, i), "errno"),
-			   strerrorname_np(attack->first)))
+			   strerrorname_np(attack_answer(attack)->first)))
 			return false;
 	}
 	return adds_up(answer) && !number(answer->json, "got_through") &&

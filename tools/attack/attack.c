@@ -4,15 +4,18 @@
 #include <libaio.h>
 #include <liburing.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <linux/if_xdp.h>
 #include <linux/udmabuf.h>
+#include <linux/version.h>
 
 #include "attack.h"
 
@@ -350,65 +353,136 @@ out:
 	return n;
 }
 
+/*
+ * What each comes to while the memory is owned, by kernel: the newest first, the
+ * last one for all that is older. Until bio_iov_iter_get_pages() could pin, all
+ * direct I/O took plain references, which nobody refuses.
+ */
+static const struct attack_answer process_vm_answers[] = {
+	{
+		.first = EFAULT, .later = ATTACK_SHORT,
+		.reason = "process_vm_rw_single_vec() says EFAULT for every failure, "
+			  "process_vm_rw_core() the bytes so far if there are any",
+	},
+};
+
+static const struct attack_answer io_pin_pages_answers[] = {
+	{
+		.first = EBUSY, .later = ATTACK_REFUSED, .later_error = EFAULT,
+		.reason = "io_pin_pages() passes an error on and says EFAULT for a "
+			  "short count",
+	},
+};
+
+static const struct attack_answer xdp_umem_answers[] = {
+	{
+		.first = EBUSY, .later = ATTACK_REFUSED, .later_error = ENOMEM,
+		.reason = "xdp_umem_pin_pages() passes an error on and says ENOMEM "
+			  "for a short count",
+	},
+};
+
+static const struct attack_answer udmabuf_answers[] = {
+	{
+		.since = KERNEL_VERSION(6, 11, 0),
+		.first = EBUSY, .later = ATTACK_REFUSED, .later_error = EBUSY,
+		.reason = "memfd_pin_folios() pins all of the range or nothing; "
+			  "udmabuf_create() passes its error on",
+	},
+	{
+		.later = ATTACK_SUCCEEDED, .later_unpinned = true,
+		.reason = "it took plain references from the page cache",
+	},
+};
+
+#define DIRECT_IO_BY_GET						       \
+	{								       \
+		.later = ATTACK_SUCCEEDED, .later_unpinned = true,	       \
+		.reason = "direct I/O took plain references",		       \
+	}
+
+static const struct attack_answer direct_block_answers[] = {
+	{
+		.since = KERNEL_VERSION(6, 5, 0),
+		.first = EBUSY, .later = ATTACK_SUCCEEDED, .later_unpinned = true,
+		.reason = "a short direct part is no error to the block device: it "
+			  "does the rest through the page cache, which copies with "
+			  "the process's own mapping and pins nothing",
+	},
+	DIRECT_IO_BY_GET,
+};
+
+static const struct attack_answer aio_block_answers[] = {
+	{
+		.since = KERNEL_VERSION(6, 5, 0),
+		.first = EBUSY, .later = ATTACK_SHORT,
+		.reason = "__blkdev_direct_IO_async() submits the pages it got, and "
+			  "when these are done nobody does the rest",
+	},
+	DIRECT_IO_BY_GET,
+};
+
+static const struct attack_answer vectors_block_answers[] = {
+	{
+		.since = KERNEL_VERSION(6, 5, 0),
+		.first = EBUSY, .later = ATTACK_REFUSED, .later_error = EBUSY,
+		.reason = "__blkdev_direct_IO(), which is for more than one bio, "
+			  "returns the error although earlier bios were transferred",
+	},
+	DIRECT_IO_BY_GET,
+};
+
+static const struct attack_answer aio_vectors_block_answers[] = {
+	{
+		.since = KERNEL_VERSION(6, 5, 0),
+		.first = EIO, .later = ATTACK_REFUSED, .later_error = EIO,
+		.reason = "__blkdev_direct_IO() completes the bio that it can't fill "
+			  "with BLK_STS_IOERR, and nobody waits for the errno",
+	},
+	DIRECT_IO_BY_GET,
+};
+
+static const struct attack_answer direct_file_answers[] = {
+	{
+		.since = KERNEL_VERSION(6, 5, 0),
+		.first = EBUSY, .later = ATTACK_REFUSED, .later_error = EBUSY,
+		.reason = "__iomap_dio_rw() fails the whole call although the pages "
+			  "before were transferred; only EFAULT would be masked",
+	},
+	DIRECT_IO_BY_GET,
+};
+
 #define PROCESS_VM							       \
-	.remote = true, .run = process_vm,				       \
-	.first = EFAULT, .later = ATTACK_SHORT,				       \
-	.reason = "process_vm_rw_single_vec() says EFAULT for every failure, " \
-		  "process_vm_rw_core() the bytes so far if there are any"
+	.remote = true, .run = process_vm, .answers = process_vm_answers
 
 #define URING								       \
-	.run = uring,							       \
-	.first = EBUSY, .later = ATTACK_REFUSED, .later_error = EFAULT,	       \
-	.reason = "io_pin_pages() passes an error on and says EFAULT for a "   \
-		  "short count"
+	.run = uring, .answers = io_pin_pages_answers
 
+/* The ring itself is what is pinned. */
 #define BUFFER_RING							       \
-	.run = buffer_ring, .pins_only = true,				       \
-	.first = EBUSY, .later = ATTACK_REFUSED, .later_error = EFAULT,	       \
-	.reason = "io_pin_pages() again; the ring itself is what is pinned"
+	.run = buffer_ring, .pins_only = true, .answers = io_pin_pages_answers
 
 #define XDP_UMEM							       \
-	.run = xdp_umem, .pins_only = true,				       \
-	.first = EBUSY, .later = ATTACK_REFUSED, .later_error = ENOMEM,	       \
-	.reason = "xdp_umem_pin_pages() passes an error on and says ENOMEM "   \
-		  "for a short count"
+	.run = xdp_umem, .pins_only = true, .answers = xdp_umem_answers
 
 #define UDMABUF								       \
-	.run = through_dmabuf, .memfd = true,				       \
-	.first = EBUSY, .later = ATTACK_REFUSED, .later_error = EBUSY,	       \
-	.reason = "memfd_pin_folios() pins all of the range or nothing; "      \
-		  "udmabuf_create() passes its error on"
+	.run = through_dmabuf, .memfd = true, .answers = udmabuf_answers
 
 #define DIRECT_BLOCK							       \
-	.run = direct_io,						       \
-	.first = EBUSY, .later = ATTACK_SUCCEEDED, .later_unpinned = true,     \
-	.reason = "a short direct part is no error to the block device: it "   \
-		  "does the rest through the page cache, which copies with "   \
-		  "the process's own mapping and pins nothing"
+	.run = direct_io, .answers = direct_block_answers
 
 #define AIO_BLOCK							       \
-	.run = direct_io, .aio = true,					       \
-	.first = EBUSY, .later = ATTACK_SHORT,				       \
-	.reason = "__blkdev_direct_IO_async() submits the pages it got, and "  \
-		  "when these are done nobody does the rest"
+	.run = direct_io, .aio = true, .answers = aio_block_answers
 
 #define VECTORS_BLOCK							       \
-	.run = direct_io, .vectors = true,				       \
-	.first = EBUSY, .later = ATTACK_REFUSED, .later_error = EBUSY,	       \
-	.reason = "__blkdev_direct_IO(), which is for more than one bio, "     \
-		  "returns the error although earlier bios were transferred"
+	.run = direct_io, .vectors = true, .answers = vectors_block_answers
 
 #define AIO_VECTORS_BLOCK						       \
 	.run = direct_io, .vectors = true, .aio = true,			       \
-	.first = EIO, .later = ATTACK_REFUSED, .later_error = EIO,	       \
-	.reason = "__blkdev_direct_IO() completes the bio that it can't fill " \
-		  "with BLK_STS_IOERR, and nobody waits for the errno"
+	.answers = aio_vectors_block_answers
 
 #define DIRECT_FILE							       \
-	.run = direct_io, .file = true,					       \
-	.first = EBUSY, .later = ATTACK_REFUSED, .later_error = EBUSY,	       \
-	.reason = "__iomap_dio_rw() fails the whole call although the pages "  \
-		  "before were transferred; only EFAULT would be masked"
+	.run = direct_io, .file = true, .answers = direct_file_answers
 
 const struct attack attacks[] = {
 	{ "process_vm_readv", PROCESS_VM },
@@ -448,6 +522,37 @@ const struct attack *attack_find(const char *name)
 			return attack;
 	}
 	return NULL;
+}
+
+/**
+ * kernel_version() - which kernel runs
+ *
+ * Return: its number as by KERNEL_VERSION(), without what comes after the
+ * second dot.
+ */
+unsigned int kernel_version(void)
+{
+	unsigned int major, minor;
+	struct utsname name;
+
+	if (uname(&name) || sscanf(name.release, "%u.%u", &major, &minor) != 2)
+		return 0;
+	return KERNEL_VERSION(major, minor, 0);
+}
+
+/**
+ * attack_answer() - what an attack comes to on this kernel
+ * @attack: which
+ *
+ * Return: its answer while the memory is owned.
+ */
+const struct attack_answer *attack_answer(const struct attack *attack)
+{
+	const struct attack_answer *answer = attack->answers;
+
+	while (answer->since > kernel_version())
+		answer++;
+	return answer;
 }
 
 static const char *missing(const struct attack *attack,

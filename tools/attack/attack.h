@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Ways in which a process gets at memory through GUP's FOLL_PIN. What they
- * return while the memory is owned, and why, is the table in attack.c.
+ * return while the memory is owned, on which kernel, and why, is the table in
+ * attack.c.
  */
 #ifndef ATTACK_H
 #define ATTACK_H
@@ -65,6 +66,25 @@ struct attack_result {
 };
 
 /**
+ * struct attack_answer - what an attack comes to while the memory is owned
+ * @since: the first kernel for which this holds, as by KERNEL_VERSION()
+ * @first: errno when the first page of the range is owned by somebody; 0 if the
+ *	attack takes no pin on these kernels, and so gets at owned memory
+ * @later: outcome when only a later page is
+ * @later_error: errno if @later is %ATTACK_REFUSED
+ * @later_unpinned: with a later page owned the rest is copied without a pin
+ * @reason: why they are as they are
+ */
+struct attack_answer {
+	unsigned int since;
+	int first;
+	enum attack_outcome later;
+	int later_error;
+	bool later_unpinned;
+	const char *reason;
+};
+
+/**
  * struct attack - one way to get at memory
  * @name: for people
  * @writes: overwrites the memory; otherwise reads it
@@ -73,11 +93,7 @@ struct attack_result {
  * @memfd: uses &attack_target.memfd, and needs no mapping of the memory
  * @pins_only: takes the pins, says that it transferred all, but moves nothing.
  *	The pins may outlive attack_run() by a moment
- * @first: errno when the first page of the range is owned by somebody
- * @later: outcome when only a later page is
- * @later_error: errno if @later is %ATTACK_REFUSED
- * @later_unpinned: with a later page owned the rest is copied without a pin
- * @reason: why the two are as they are
+ * @answers: what it comes to by kernel, for attack_answer()
  * @run: tries it
  * @file: direct I/O only: with &attack_target.file; otherwise with
  *	&attack_target.block
@@ -91,11 +107,7 @@ struct attack {
 	bool remote;
 	bool memfd;
 	bool pins_only;
-	int first;
-	enum attack_outcome later;
-	int later_error;
-	bool later_unpinned;
-	const char *reason;
+	const struct attack_answer *answers;
 	ssize_t (*run)(const struct attack *attack,
 		       const struct attack_target *target, void *buffer,
 		       const char **why);
@@ -107,7 +119,9 @@ struct attack {
 /* Ends with one whose name is NULL. */
 extern const struct attack attacks[];
 
+unsigned int kernel_version(void);
 const struct attack *attack_find(const char *name);
+const struct attack_answer *attack_answer(const struct attack *attack);
 struct attack_result attack_run(const struct attack *attack,
 				const struct attack_target *target,
 				void *buffer);

@@ -192,9 +192,11 @@ static const char *obstacle(const struct probe *probe,
 /* Is this what the attack returns for memory that somebody owns? */
 static bool is_refusal(const struct attack *attack, int error, size_t length)
 {
-	return error == attack->first ||
-	       (length > page_size() && attack->later == ATTACK_REFUSED &&
-		error == attack->later_error);
+	const struct attack_answer *answer = attack_answer(attack);
+
+	return error == answer->first ||
+	       (length > page_size() && answer->later == ATTACK_REFUSED &&
+		error == answer->later_error);
 }
 
 /* The printable beginning of @bytes. */
