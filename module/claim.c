@@ -805,7 +805,7 @@ unsigned long claim_refused(struct xpin_owner *owner, struct page **pages,
  * @pages: pages from xpin_pin_user_pages() that are not shared
  * @nr_pages: how many
  *
- * Context: process context, any mm; may sleep. Does not fail.
+ * Context: as xpin_unpin_pages(). Does not fail.
  * Return: how many of the pages strangers still can't pin, because the owner
  * holds other pages of their folio exclusively.
  */
@@ -816,12 +816,15 @@ unsigned long xpin_share_pages(struct xpin_owner *owner, struct page **pages,
 	unsigned long done, next;
 	unsigned int nr;
 
+	/* At its end it is seen what need not be armed any more. */
+	owner_begin_call(owner);
 	for (done = 0; done < nr_pages; done = next) {
 		nr = gather_runs(pages, done, nr_pages, runs, CLAIM_BATCH,
 				 &next);
 		registry_withdraw(&owner->registry, runs, nr, REGISTRY_EXCL);
 		cond_resched();
 	}
+	owner_end_call(owner);
 	/* Only now: a folio's last exclusive page may have come last. */
 	return claim_refused(owner, pages, nr_pages);
 }

@@ -53,16 +53,22 @@ static const struct format {
 	const char *name;
 	unsigned long request;
 	__u32 size;
+	/* When it was introduced: what has been added since may be missing. */
+	__u32 min_size;
+	__u32 flags;
 	int result;
 } formats[] = {
-	{ "INFO", XPIN_IOC_INFO, sizeof(struct xpin_info), 0 },
-	{ "CLAIM", XPIN_IOC_CLAIM, sizeof(struct xpin_claim), 0 },
+	{ "INFO", XPIN_IOC_INFO, sizeof(struct xpin_info), 24, 0, 0 },
+	{ "CLAIM", XPIN_IOC_CLAIM, sizeof(struct xpin_claim), 64,
+	  XPIN_CLAIM_DENY_GET, 0 },
 	{ "CLAIM_MEMFD", XPIN_IOC_CLAIM_MEMFD, sizeof(struct xpin_claim_memfd),
-	  0 },
-	{ "RELEASE", XPIN_IOC_RELEASE, sizeof(struct xpin_part), -ENOENT },
-	{ "SHARE", XPIN_IOC_SHARE, sizeof(struct xpin_part), -ENOENT },
-	{ "UNSHARE", XPIN_IOC_UNSHARE, sizeof(struct xpin_part), -ENOENT },
-	{ "QUERY", XPIN_IOC_QUERY, sizeof(struct xpin_query), 0 },
+	  72, XPIN_CLAIM_DENY_GET, 0 },
+	{ "RELEASE", XPIN_IOC_RELEASE, sizeof(struct xpin_part), 56, 0,
+	  -ENOENT },
+	{ "SHARE", XPIN_IOC_SHARE, sizeof(struct xpin_part), 56, 0, -ENOENT },
+	{ "UNSHARE", XPIN_IOC_UNSHARE, sizeof(struct xpin_part), 56, 0,
+	  -ENOENT },
+	{ "QUERY", XPIN_IOC_QUERY, sizeof(struct xpin_query), 32, 0, 0 },
 };
 
 static void fill_in(union argument *argument, const struct format *format)
@@ -129,7 +135,7 @@ static bool sized(const struct format *format, size_t size, size_t tail,
 
 static void sizes(const struct format *format)
 {
-	const size_t size = format->size;
+	const size_t size = format->size, min_size = format->min_size;
 	const int result = format->result;
 	bool ok;
 
@@ -150,8 +156,13 @@ static void sizes(const struct format *format)
 	ok &= sized(format, ~0U, 0, -E2BIG, "4 GiB");
 	check(ok, "%s: more than a page is E2BIG", format->name);
 
-	ok = sized(format, size - 1, 0, -EINVAL, "a byte shorter");
-	ok &= sized(format, size - 8, 0, -EINVAL, "a member shorter");
+	/* What follows such a one is the caller's. */
+	ok = sized(format, min_size, min_size, result, "as introduced") &&
+	     room[min_size] == 1;
+	check(ok, "%s: accepted as it was introduced", format->name);
+
+	ok = sized(format, min_size - 1, 0, -EINVAL, "a byte shorter");
+	ok &= sized(format, min_size - 8, 0, -EINVAL, "a member shorter");
 	ok &= sized(format, 4, 0, -EINVAL, "the size alone");
 	ok &= sized(format, 0, 0, -EINVAL, "nothing");
 	check(ok, "%s: a shorter one is EINVAL", format->name);
@@ -166,6 +177,8 @@ static void unknown_flags(const struct format *format)
 	for (bit = 0; bit < 32; bit++) {
 		fill_in(&argument, format);
 		argument.flags = 1U << bit;
+		if (argument.flags & format->flags)
+			continue;
 		ok &= returns(format, &argument, -EINVAL, "a flag");
 	}
 	check(ok, "%s: an unknown flag is EINVAL", format->name);
@@ -223,8 +236,9 @@ static void info(void)
 
 	check(!call(owner, XPIN_IOC_INFO, &info) &&
 	      info.api_version == XPIN_API_VERSION &&
-	      info.backend == XPIN_BACKEND_NOTIFIER && !info.features,
-	      "INFO tells version and backend");
+	      info.backend == XPIN_BACKEND_NOTIFIER &&
+	      info.features == XPIN_FEATURE_DENY_GET,
+	      "INFO tells version, backend and features");
 }
 
 static bool unknown(unsigned long request)
@@ -413,7 +427,7 @@ int main(void)
 	size_t i;
 
 	ksft_print_header();
-	ksft_set_plan(4 + 7 * ARRAY_SIZE(formats) + 4);
+	ksft_set_plan(4 + 8 * ARRAY_SIZE(formats) + 4);
 	owner = xpin_open();
 	memory_create(&memory, MEMORY_SHMEM_PAGE);
 	room = mmap(NULL, ROOM + PAGE, PROT_READ | PROT_WRITE,

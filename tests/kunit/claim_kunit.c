@@ -331,6 +331,92 @@ static void armed_while_claimed(struct kunit *test)
 	xpin_unpin_pages(f->owner, f->pages, 1);
 }
 
+static int get(unsigned long addr)
+{
+	struct page *page;
+	int ret = get_user_pages_fast(addr, 1, 0, &page);
+
+	if (ret == 1)
+		put_page(page);
+	return ret;
+}
+
+/* R10: plain references are refused where that was asked for, and only there. */
+static void plain_references_are_denied(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct page *pages[10];
+	long refs;
+
+	KUNIT_ASSERT_EQ(test, 0, claim(f, 0, 10, 0, NULL));
+	xpin_deny_get_pages(f->owner, f->pages + 3, 2);
+	refs = page_ref_count(f->pages[3]);
+	KUNIT_EXPECT_EQ(test, -EBUSY, get(f->addr + 3 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, -EBUSY, get(f->addr + 4 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, -EBUSY,
+			get_user_pages_unlocked(f->addr + 3 * PAGE_SIZE, 1,
+						pages, 0));
+	KUNIT_EXPECT_FALSE(test,
+			   get_user_page_fast_only(f->addr + 3 * PAGE_SIZE, 0,
+						   pages));
+	KUNIT_EXPECT_EQ(test, refs, (long)page_ref_count(f->pages[3]));
+	KUNIT_EXPECT_EQ(test, 1, get(f->addr + 2 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, 1, get(f->addr + 5 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, 1, get(f->addr + 10 * PAGE_SIZE));
+
+	/* A short count. */
+	KUNIT_EXPECT_EQ(test, 3, get_user_pages_fast(f->addr, 10, 0, pages));
+	release_pages(pages, 3);
+
+	xpin_unpin_pages(f->owner, f->pages, 10);
+	KUNIT_EXPECT_EQ(test, 1, get(f->addr + 3 * PAGE_SIZE));
+}
+
+/* The answer: who has a reference from before? */
+static void references_from_before_are_counted(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct page *pages[2];
+
+	KUNIT_ASSERT_EQ(test, 0, claim(f, 0, 20, 0, NULL));
+	KUNIT_EXPECT_EQ(test, 0, xpin_deny_get_pages(f->owner, f->pages, 10));
+	KUNIT_ASSERT_EQ(test, 2,
+			get_user_pages_fast(f->addr + 12 * PAGE_SIZE, 2, 0,
+					    pages));
+	KUNIT_EXPECT_EQ(test, 2, xpin_deny_get_pages(f->owner, f->pages, 20));
+	put_page(pages[0]);
+	KUNIT_EXPECT_EQ(test, 1, xpin_deny_get_pages(f->owner, f->pages, 20));
+	put_page(pages[1]);
+	KUNIT_EXPECT_EQ(test, 0, xpin_deny_get_pages(f->owner, f->pages, 20));
+	xpin_unpin_pages(f->owner, f->pages, 20);
+}
+
+/* R11: nobody is asked about plain references before, or long after. */
+static void get_is_armed_while_denied(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned int tries = 1000;
+
+	KUNIT_ASSERT_TRUE(test, wait_disarmed());
+	KUNIT_ASSERT_EQ(test, 0, claim(f, 0, 2, 0, NULL));
+	KUNIT_EXPECT_EQ(test, BIT(BACKEND_PIN), backend_armed());
+	xpin_deny_get_pages(f->owner, f->pages, 2);
+	KUNIT_EXPECT_EQ(test, BIT(BACKEND_PIN) | BIT(BACKEND_GET),
+			backend_armed());
+	/* Long enough for a disarm that must not come. */
+	xpin_unpin_pages(f->owner, f->pages, 1);
+	schedule_timeout_uninterruptible(2 * HZ);
+	KUNIT_EXPECT_EQ(test, BIT(BACKEND_PIN) | BIT(BACKEND_GET),
+			backend_armed());
+	/* For one that must, with an entry left. */
+	xpin_share_pages(f->owner, f->pages + 1, 1);
+	while (backend_armed() & BIT(BACKEND_GET) && --tries)
+		schedule_timeout_uninterruptible(HZ / 50);
+	KUNIT_EXPECT_EQ(test, BIT(BACKEND_PIN), backend_armed());
+	xpin_unpin_shared_pages(f->owner, f->pages + 1, 1);
+	KUNIT_EXPECT_TRUE(test, wait_disarmed());
+}
+
 /* RLIMIT_MEMLOCK is charged a folio once, and given back. */
 static void locked_memory_is_charged(struct kunit *test)
 {
@@ -362,6 +448,9 @@ static struct kunit_case claim_cases[] = {
 	KUNIT_CASE(another_mm_is_refused),
 	KUNIT_CASE(unknown_flags_are_refused),
 	KUNIT_CASE_SLOW(armed_while_claimed),
+	KUNIT_CASE(plain_references_are_denied),
+	KUNIT_CASE(references_from_before_are_counted),
+	KUNIT_CASE_SLOW(get_is_armed_while_denied),
 	KUNIT_CASE(locked_memory_is_charged),
 	{}
 };

@@ -19,7 +19,17 @@ static unsigned int ask_pin(struct page **pages, unsigned int nr)
 	unsigned int ret;
 
 	rcu_read_lock();
-	ret = guard_pin(pages, nr);
+	ret = guard_pin(pages, nr, false);
+	rcu_read_unlock();
+	return ret;
+}
+
+static unsigned int ask_get(struct page **pages, unsigned int nr)
+{
+	unsigned int ret;
+
+	rcu_read_lock();
+	ret = guard_pin(pages, nr, true);
 	rcu_read_unlock();
 	return ret;
 }
@@ -110,10 +120,65 @@ static void only_the_owner_may_add_pins(struct kunit *test)
 	registry_call_end();
 }
 
+/* R10: pins are another matter, and the module itself may look. */
+static void references_stop_where_they_are_denied(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct registry_owner other = { .id = xpin_owner_id(f->owner) + 1 };
+	unsigned long vetoes = guard_vetoes();
+
+	KUNIT_EXPECT_EQ(test, NR, ask_get(f->pages, NR));
+	KUNIT_EXPECT_EQ(test, vetoes, guard_vetoes());
+
+	xpin_deny_get_pages(f->owner, &f->pages[2], 1);
+	KUNIT_EXPECT_EQ(test, 2, ask_get(f->pages, NR));
+	KUNIT_EXPECT_EQ(test, vetoes + 1, guard_vetoes());
+	KUNIT_EXPECT_EQ(test, 1, ask_get(&f->pages[3], 1));
+	KUNIT_EXPECT_EQ(test, 2, ask_pin(f->pages, NR));
+	registry_call_begin(&other);
+	KUNIT_EXPECT_EQ(test, NR, ask_get(f->pages, NR));
+	KUNIT_EXPECT_EQ(test, 2, ask_pin(f->pages, NR));
+	registry_call_end();
+	KUNIT_EXPECT_EQ(test, 2, ask_get(f->pages, NR));
+}
+
+/* As long as anything of the folio is exclusive, and no longer. */
+static void references_are_denied_while_exclusive(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct page *again;
+
+	xpin_deny_get_pages(f->owner, &f->pages[2], 1);
+	KUNIT_ASSERT_EQ(test, 0,
+			xpin_pin_user_pages(f->owner, f->addr + 2 * PAGE_SIZE,
+					    1, &again, NULL, NULL));
+	KUNIT_EXPECT_EQ(test, 0, ask_get(&again, 1));
+	xpin_unpin_pages(f->owner, &f->pages[2], 1);
+	KUNIT_EXPECT_EQ(test, 0, ask_get(&again, 1));
+
+	KUNIT_EXPECT_EQ(test, 0, xpin_share_pages(f->owner, &again, 1));
+	KUNIT_EXPECT_EQ(test, 1, ask_get(&again, 1));
+	KUNIT_EXPECT_EQ(test, 0, xpin_unshare_pages(f->owner, &again, 1, NULL,
+						    NULL));
+	KUNIT_EXPECT_EQ(test, 0, ask_pin(&again, 1));
+	KUNIT_EXPECT_EQ(test, 1, ask_get(&again, 1));
+	xpin_deny_get_pages(f->owner, &again, 1);
+	KUNIT_EXPECT_EQ(test, 0, ask_get(&again, 1));
+
+	/* By which a plain unpin is no worse than the others. */
+	unpin_user_page(again);
+	KUNIT_EXPECT_EQ(test, 1, ask_get(&again, 1));
+	KUNIT_ASSERT_EQ(test, 0,
+			xpin_pin_user_pages(f->owner, f->addr + 2 * PAGE_SIZE,
+					    1, &f->pages[2], NULL, NULL));
+	KUNIT_EXPECT_EQ(test, 1, ask_get(&f->pages[2], 1));
+}
+
 struct asker {
 	struct timer_list timer;
 	struct page *page;
 	unsigned int answer;
+	unsigned int get_answer;
 	bool asked;
 };
 
@@ -122,6 +187,7 @@ static void ask(struct timer_list *timer)
 	struct asker *asker = from_timer(asker, timer, timer);
 
 	asker->answer = ask_pin(&asker->page, 1);
+	asker->get_answer = ask_get(&asker->page, 1);
 	/* The answer first. Pairs with the loop that waits for it. */
 	smp_store_release(&asker->asked, true);
 }
@@ -131,8 +197,13 @@ static void interrupts_are_strangers(struct kunit *test)
 {
 	struct fixture *f = test->priv;
 	struct registry_owner me = { .id = xpin_owner_id(f->owner) };
-	struct asker asker = { .page = f->pages[2], .answer = 99 };
+	struct asker asker = {
+		.page = f->pages[2],
+		.answer = 99,
+		.get_answer = 99,
+	};
 
+	xpin_deny_get_pages(f->owner, &f->pages[2], 1);
 	timer_setup_on_stack(&asker.timer, ask, 0);
 	registry_call_begin(&me);
 	mod_timer(&asker.timer, jiffies + 1);
@@ -141,6 +212,7 @@ static void interrupts_are_strangers(struct kunit *test)
 		cpu_relax();
 	registry_call_end();
 	KUNIT_EXPECT_EQ(test, 0, asker.answer);
+	KUNIT_EXPECT_EQ(test, 0, asker.get_answer);
 	del_timer_sync(&asker.timer);
 	destroy_timer_on_stack(&asker.timer);
 }
@@ -197,6 +269,8 @@ static struct kunit_case guard_cases[] = {
 	KUNIT_CASE(strangers_stop_at_the_owned_page),
 	KUNIT_CASE(shared_pages_let_strangers_in),
 	KUNIT_CASE(only_the_owner_may_add_pins),
+	KUNIT_CASE(references_stop_where_they_are_denied),
+	KUNIT_CASE(references_are_denied_while_exclusive),
 	KUNIT_CASE(interrupts_are_strangers),
 	KUNIT_CASE(plain_unpin_ends_ownership),
 	KUNIT_CASE(vetoes_leave_the_owner_alone),

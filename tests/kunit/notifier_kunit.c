@@ -186,6 +186,24 @@ static void get_is_another_event(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, asked);
 }
 
+/* R10: whoever peeks is not told what for, so only pins do. */
+static void get_does_not_peek(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct page *page;
+
+	gup_pin_notifier_arm(&notifier, GUP_PIN_NOTIFY_PIN |
+					GUP_PIN_NOTIFY_GET);
+	gup_pin_notifier_drain_begin(&notifier);
+	KUNIT_EXPECT_EQ(test, 1, get_user_pages_fast(f->addr, 1, 0, &page));
+	put_page(page);
+	KUNIT_EXPECT_EQ(test, 1, get_user_pages_unlocked(f->addr, 1, &page, 0));
+	put_page(page);
+	gup_pin_notifier_drain_end(&notifier);
+	KUNIT_EXPECT_EQ(test, 0, peeked);
+	KUNIT_EXPECT_EQ(test, 2, asked);
+}
+
 /* R9: all or nothing, and -EBUSY instead of the usual -EINVAL. */
 static void memfd_pin_folios_is_refused(struct kunit *test)
 {
@@ -236,6 +254,7 @@ static struct kunit_case notifier_cases[] = {
 	KUNIT_CASE(pins_are_asked_about),
 	KUNIT_CASE(drains_peek_first),
 	KUNIT_CASE(get_is_another_event),
+	KUNIT_CASE(get_does_not_peek),
 	KUNIT_CASE(memfd_pin_folios_is_refused),
 	KUNIT_CASE(populate_is_not_asked_about),
 	{}

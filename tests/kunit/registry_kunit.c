@@ -280,6 +280,42 @@ static void calls_are_marked(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, registry_call_owner());
 }
 
+/* What a folio's entry says survives the largest numbers beside it. */
+static void deny_get_is_one_bit(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct folio_pins *folio = &f->folios[0];
+	struct xpin_entry entry;
+
+	/* The small folio's most, in its count as well. */
+	folio->pins = XPIN_PINS_MAX_SMALL;
+	folio_ref_add(folio->folio,
+		      (XPIN_PINS_MAX_SMALL - 1) * GUP_PIN_COUNTING_BIAS);
+	KUNIT_ASSERT_EQ(test, 0, publish(&f->a, f->folios, 2));
+	KUNIT_ASSERT_EQ(test, 2, registry_promote(&f->a, f->folios, 2));
+	registry_deny_get(&f->a, f->folios, 1);
+	registry_deny_get(&f->a, f->folios, 1);
+	KUNIT_EXPECT_EQ(test, 1, atomic_long_read(&f->a.deny_get));
+	expect_entry(test, folio, &f->a, XPIN_PINS_MAX_SMALL,
+		     XPIN_PINS_MAX_SMALL, XPIN_OWNED);
+	registry_lookup(folio_pfn(folio->folio), &entry);
+	KUNIT_EXPECT_TRUE(test, entry.deny_get);
+	registry_lookup(folio_pfn(f->folios[1].folio), &entry);
+	KUNIT_EXPECT_FALSE(test, entry.deny_get);
+
+	/* All but one, and the last one. */
+	folio->pins--;
+	withdraw(&f->a, folio, 1);
+	registry_lookup(folio_pfn(folio->folio), &entry);
+	KUNIT_EXPECT_TRUE(test, entry.deny_get);
+	KUNIT_EXPECT_EQ(test, 1, atomic_long_read(&f->a.deny_get));
+	folio->pins = 1;
+	withdraw(&f->a, f->folios, 2);
+	KUNIT_EXPECT_EQ(test, 0, atomic_long_read(&f->a.deny_get));
+	folio_ref_sub(folio->folio,
+		      (XPIN_PINS_MAX_SMALL - 1) * GUP_PIN_COUNTING_BIAS);
+}
+
 static struct kunit_case registry_cases[] = {
 	KUNIT_CASE(publish_promote_withdraw),
 	KUNIT_CASE(promote_looks_at_pins),
@@ -289,6 +325,7 @@ static struct kunit_case registry_cases[] = {
 	KUNIT_CASE(share_and_unshare),
 	KUNIT_CASE(count_down_when_owned),
 	KUNIT_CASE(too_many_pins),
+	KUNIT_CASE(deny_get_is_one_bit),
 	KUNIT_CASE(calls_are_marked),
 	{}
 };
