@@ -119,8 +119,9 @@ void backend_get(enum backend_event event)
 void backend_put(enum backend_event event)
 {
 	mutex_lock(&arm_lock);
+	/* "Long", because it may wait for the grace period of an arming. */
 	if (!--users[event])
-		mod_delayed_work(system_wq, &disarm_work, DISARM_DELAY);
+		mod_delayed_work(system_long_wq, &disarm_work, DISARM_DELAY);
 	mutex_unlock(&arm_lock);
 }
 

@@ -21,6 +21,7 @@
 #include "backend.h"
 #include "chardev.h"
 #include "claim.h"
+#include "compat/compat.h"
 #include "pin.h"
 
 /* Pages that calls which must not fail work on, on their stack. */
@@ -131,7 +132,7 @@ static void unlock_claim(struct claim *claim)
 
 static bool run_continues(const struct run *run, struct page *page)
 {
-	return page == nth_page(run->page, run->nr_pages) &&
+	return page_to_pfn(page) == page_to_pfn(run->page) + run->nr_pages &&
 	       page_folio(page) == page_folio(run->page);
 }
 
@@ -143,8 +144,9 @@ static struct claim *claim_alloc(struct page **pages, unsigned long nr_pages)
 	struct run *run;
 
 	for (i = 1; i < nr_pages; i++) {
-		if (pages[i] != nth_page(pages[i - 1], 1) ||
-		    page_folio(pages[i]) != page_folio(pages[i - 1]))
+		struct run last = { .page = pages[i - 1], .nr_pages = 1 };
+
+		if (!run_continues(&last, pages[i]))
 			nr_runs++;
 		cond_resched();
 	}
@@ -212,7 +214,7 @@ static struct page *cursor_page(struct cursor *at, unsigned long index)
 		run++;
 		at->run++;
 	}
-	return nth_page(run->page, index - at->before);
+	return pfn_to_page(page_to_pfn(run->page) + index - at->before);
 }
 
 /* --- Release, share, unshare. The claim's lock is held. --- */
@@ -365,6 +367,8 @@ static int ioctl_info(struct xpin_file *file, void *arg)
 	info->api_version = XPIN_API_VERSION;
 	info->backend = backend_id();
 	info->features = XPIN_FEATURE_DENY_GET;
+	if (HAVE_MEMFD_PIN_FOLIOS)
+		info->features |= XPIN_FEATURE_MEMFD;
 	return 0;
 }
 

@@ -722,7 +722,8 @@ EXPORT_SYMBOL_GPL(xpin_pin_user_pages);
  * Return: as xpin_pin_user_pages(), but never -EIO; -EFAULT for a hole, -EINVAL
  * also for a range that is not inside the file, -EBADF when @memfd is not open
  * for writing, -EPERM when it is sealed against it, -EOPNOTSUPP for other files,
- * -EHWPOISON for memory that failed.
+ * and for all on a kernel without memfd_pin_folios(); -EHWPOISON for memory that
+ * failed.
  */
 int xpin_pin_memfd(struct xpin_owner *owner, struct file *memfd, loff_t start,
 		   unsigned long nr_pages, struct page **pages,

@@ -12,6 +12,7 @@
 #include <linux/shmem_fs.h>
 #include <uapi/linux/fcntl.h>
 
+#include "compat/compat.h"
 #include "pin.h"
 
 /**
@@ -143,6 +144,8 @@ int pin_memfd_check(struct file *memfd, u64 start, unsigned long nr_pages)
 	const unsigned int *seals;
 	unsigned long pages;
 
+	if (!HAVE_MEMFD_PIN_FOLIOS)
+		return -EOPNOTSUPP;
 	if (!(memfd->f_mode & FMODE_WRITE))
 		return -EBADF;
 	seals = memfd_seals(memfd, &pages);

@@ -230,15 +230,36 @@ static void unwritable(const struct format *format)
 	      format->name);
 }
 
+static bool kernel_has(const char *function)
+{
+	FILE *symbols = fopen("/proc/kallsyms", "r");
+	char line[512], name[512];
+	bool found = false;
+
+	require(symbols, "/proc/kallsyms");
+	while (!found && fgets(line, sizeof(line), symbols))
+		found = sscanf(line, "%*s %*s %511s", name) == 1 &&
+			!strcmp(name, function);
+	fclose(symbols);
+	return found;
+}
+
 static void info(void)
 {
 	struct xpin_info info = { .size = sizeof(info) };
+	__u64 features = XPIN_FEATURE_DENY_GET;
 
+	/* Symbols are there at all, or no feature would ever be expected. */
+	require(kernel_has("pin_user_pages_fast"), "the kernel's symbols");
+	if (kernel_has("memfd_pin_folios"))
+		features |= XPIN_FEATURE_MEMFD;
 	check(!call(owner, XPIN_IOC_INFO, &info) &&
 	      info.api_version == XPIN_API_VERSION &&
-	      info.backend == XPIN_BACKEND_NOTIFIER &&
-	      info.features == XPIN_FEATURE_DENY_GET,
-	      "INFO tells version, backend and features");
+	      info.backend == XPIN_BACKEND_NOTIFIER,
+	      "INFO tells version and backend");
+	check(info.features == features,
+	      "INFO tells what this kernel can do: features %#llx",
+	      (unsigned long long)features);
 }
 
 static bool unknown(unsigned long request)
@@ -427,7 +448,7 @@ int main(void)
 	size_t i;
 
 	ksft_print_header();
-	ksft_set_plan(4 + 8 * ARRAY_SIZE(formats) + 4);
+	ksft_set_plan(5 + 8 * ARRAY_SIZE(formats) + 4);
 	owner = xpin_open();
 	memory_create(&memory, MEMORY_SHMEM_PAGE);
 	room = mmap(NULL, ROOM + PAGE, PROT_READ | PROT_WRITE,

@@ -123,7 +123,7 @@ fi
 # Copies of our sources get no times: a file that did not change is not built again.
 # What a build in the checkout may have left there stays out, what one left here stays.
 sync=(rsync -rc --delete --exclude=.* --exclude=*.o --exclude=*.ko --exclude=*.mod
-	--exclude=*.mod.c --exclude=Module.symvers --exclude=modules.order)
+	--exclude=*.mod.c --exclude=Module.symvers --exclude=modules.order --exclude=probed.h)
 
 # unpack PART DIR: the packages that were fetched for it.
 unpack()

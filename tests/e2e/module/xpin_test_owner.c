@@ -17,6 +17,7 @@
 #include <linux/uaccess.h>
 #include <linux/xpin.h>
 
+#include "compat/compat.h"
 #include "xpin_test_owner.h"
 
 /**

@@ -32,7 +32,8 @@
  *    there.
  *  - EBUSY: somebody else pins or owns the memory; busy_addr says where.
  *  - ENOMEM: RLIMIT_MEMLOCK, or out of memory.
- *  - EOPNOTSUPP: this kind of memory can't be owned.
+ *  - EOPNOTSUPP: this kind of memory can't be owned, or XPIN_IOC_INFO's features
+ *    say that this kernel can't do it.
  *  - EINTR: a signal came while waiting for pins. One that does not kill does
  *    not end the wait in a page fault, or for another call on the same claim.
  *  - EIO: the caller's memory is not that of the process which opened the file.
@@ -59,6 +60,8 @@ enum xpin_backend {
 
 /* XPIN_CLAIM_DENY_GET can be asked for. */
 #define XPIN_FEATURE_DENY_GET	0x1ULL
+/* XPIN_IOC_CLAIM_MEMFD works: the kernel can pin a file that is not mapped. */
+#define XPIN_FEATURE_MEMFD	0x2ULL
 
 /**
  * struct xpin_info - ioctl(XPIN_IOC_INFO): what this module can do
@@ -160,8 +163,8 @@ struct xpin_claim {
  *
  * As XPIN_IOC_CLAIM, without a mapping. EBADF when the file is not open for
  * writing, EPERM when it is sealed against it, EOPNOTSUPP when it is no file of
- * tmpfs or hugetlbfs, EINVAL when the range is not inside the file's size, EFAULT
- * when there is a hole in it: holes are not filled.
+ * tmpfs or hugetlbfs, or without XPIN_FEATURE_MEMFD, EINVAL when the range is not
+ * inside the file's size, EFAULT when there is a hole in it: holes are not filled.
  */
 struct xpin_claim_memfd {
 	__u32 size;
