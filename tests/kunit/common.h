@@ -6,6 +6,7 @@
 #include <linux/mm.h>
 #include <linux/xpin.h>
 
+#include "compat.h"
 #include "registry.h"
 
 /* Longest wait in a test, for what comes at once unless something is broken. */
@@ -38,5 +39,11 @@ struct pin_dropper {
 
 void pin_dropper_start(struct pin_dropper *dropper, struct page *page);
 void pin_dropper_finish(struct kunit *test, struct pin_dropper *dropper);
+
+/* Ends a test that needs a pin of a file's pages which are not mapped. */
+#define skip_without_memfd_pins(test) do {				\
+	if (!HAVE_MEMFD_PIN_FOLIOS)					\
+		kunit_skip(test, "there is no memfd_pin_folios()");	\
+} while (0)
 
 #endif /* _XPIN_KUNIT_COMMON_H */

@@ -88,6 +88,7 @@ static void claim_and_release(struct kunit *test)
 	struct folio *folio;
 	unsigned long busy = 0, i;
 
+	skip_without_memfd_pins(test);
 	allocate(test, f->memfd, HOLE, 1);
 	KUNIT_ASSERT_EQ(test, 0, claim(f, 0, NR, 0, &busy));
 	KUNIT_EXPECT_EQ(test, ULONG_MAX, busy);
@@ -113,6 +114,7 @@ static void holes_are_not_filled(struct kunit *test)
 	struct fixture *f = test->priv;
 	unsigned long busy;
 
+	skip_without_memfd_pins(test);
 	KUNIT_EXPECT_EQ(test, -EFAULT, claim(f, 0, NR, 0, &busy));
 	KUNIT_EXPECT_EQ(test, ULONG_MAX, busy);
 	KUNIT_EXPECT_NULL(test, xa_load(&f->memfd->f_mapping->i_pages, HOLE));
@@ -127,6 +129,7 @@ static void pages_are_cleared(struct kunit *test)
 	struct folio *folio;
 	unsigned long busy;
 
+	skip_without_memfd_pins(test);
 	folio = filemap_get_folio(f->memfd->f_mapping, 0);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(folio));
 	KUNIT_EXPECT_FALSE(test, folio_test_uptodate(folio));
@@ -142,6 +145,7 @@ static void foreign_pin_is_busy(struct kunit *test)
 	struct folio *folio;
 	unsigned long busy;
 
+	skip_without_memfd_pins(test);
 	KUNIT_ASSERT_EQ(test, 1, stranger(f, 530, &folio));
 	KUNIT_EXPECT_EQ(test, -EBUSY, claim(f, 10, HOLE - 10, 0, &busy));
 	KUNIT_EXPECT_EQ(test, 520, busy);
@@ -158,6 +162,7 @@ static void claim_waits_for_foreign_pins(struct kunit *test)
 	struct folio *folio;
 	unsigned long busy;
 
+	skip_without_memfd_pins(test);
 	KUNIT_ASSERT_EQ(test, 1, stranger(f, 5, &folio));
 	pin_dropper_start(&dropper, folio_page(folio, 0));
 	KUNIT_EXPECT_EQ(test, 0, claim(f, 0, 10, WAIT_NS, &busy));
@@ -171,6 +176,11 @@ static void wrong_files(struct kunit *test)
 	unsigned int *seals = &SHMEM_I(file_inode(f->memfd))->seals;
 	const unsigned int before = *seals;
 	unsigned long busy;
+
+	if (!HAVE_MEMFD_PIN_FOLIOS) {
+		KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, claim(f, 0, 1, 0, &busy));
+		return;
+	}
 
 	*seals = before | F_SEAL_WRITE;
 	KUNIT_EXPECT_EQ(test, -EPERM, claim(f, 0, 1, 0, &busy));
@@ -192,6 +202,7 @@ static void wrong_ranges(struct kunit *test)
 	struct fixture *f = test->priv;
 	unsigned long busy;
 
+	skip_without_memfd_pins(test);
 	KUNIT_EXPECT_EQ(test, -EINVAL, claim(f, NR - 1, 2, 0, &busy));
 	KUNIT_EXPECT_EQ(test, -EINVAL, claim(f, NR, 1, 0, &busy));
 	KUNIT_EXPECT_EQ(test, -EINVAL, claim(f, 0, 0, 0, &busy));

@@ -211,6 +211,7 @@ static void memfd_pin_folios_is_refused(struct kunit *test)
 	struct folio *folios[NR];
 	pgoff_t offset;
 
+	skip_without_memfd_pins(test);
 	gup_pin_notifier_arm(&notifier, GUP_PIN_NOTIFY_PIN);
 	KUNIT_EXPECT_EQ(test, NR,
 			memfd_pin_folios(f->file, 0, NR * PAGE_SIZE - 1,
