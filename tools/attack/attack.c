@@ -305,9 +305,6 @@ static ssize_t through_file(const struct attack *attack,
 	return n < length ? n : length;
 }
 
-/* One bio has no more pages: BIO_MAX_VECS. */
-#define BIO_PAGES	256
-
 static ssize_t direct_io(const struct attack *attack,
 			 const struct attack_target *target, void *buffer,
 			 const char **why)
@@ -315,7 +312,7 @@ static ssize_t direct_io(const struct attack *attack,
 	const char *path = attack->file ? target->file : target->block;
 	int flags = O_RDWR | O_DIRECT | O_CLOEXEC;
 	size_t page = sysconf(_SC_PAGESIZE);
-	size_t size = (1 + BIO_PAGES) * page;
+	size_t size = (1 + ATTACK_BIO_PAGES) * page;
 	struct iovec vectors[3] = { };
 	unsigned char *others;
 	ssize_t n;

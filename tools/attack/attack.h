@@ -116,6 +116,12 @@ struct attack {
 	bool vectors;
 };
 
+/*
+ * One bio has no more pages: BIO_MAX_VECS. With @vectors, so many pages and one
+ * more are written to the block device or file behind what is attacked.
+ */
+#define ATTACK_BIO_PAGES	256
+
 /* Ends with one whose name is NULL. */
 extern const struct attack attacks[];
 

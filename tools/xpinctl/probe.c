@@ -15,7 +15,7 @@
 
 #define SHOWN_MAX	60
 /* O_DIRECT may overwrite so much more of a block device than is attacked. */
-#define SAVED_MORE	(2UL << 20)
+#define SAVED_MORE	((1 + ATTACK_BIO_PAGES) * page_size())
 
 /**
  * struct probe - what to do, and what was found
