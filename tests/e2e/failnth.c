@@ -80,11 +80,15 @@ static void set_up(void)
 
 /* --- What is claimed --- */
 
+/* An area is that many bytes of small folios, and after them one large folio. */
+#define SMALL	(2 * CHUNK * PAGE)
+/* So many of the small folios, and the large one, are more than a chunk. */
+#define BEFORE	(CHUNK + 100 - LARGE / PAGE)
+
 /**
  * struct scene - memory, and what a claim of it adds to the books
  * @name: for people
- * @first: byte in the area, of which the first half is small folios and the
- *	second one large folio
+ * @first: byte in the area
  * @pages: how many
  * @timeout_ns: how long the claim may wait
  * @entries: folios owned
@@ -108,40 +112,43 @@ static const struct scene {
 } scenes[] = {
 	{
 		.name = "small folios",
-		.pages = 3, .entries = 3, .locked_kb = 3 * 4,
+		.pages = 3, .entries = 3, .locked_kb = 3 * PAGE / 1024,
 	}, {
 		.name = "a large folio",
-		.first = LARGE, .pages = 4, .entries = 1,
+		.first = SMALL, .pages = 4, .entries = 1,
 		.locked_kb = LARGE / 1024,
 	}, {
 		.name = "small folios and a large one, two chunks",
-		.first = LARGE - 100 * PAGE, .pages = 100 + LARGE / PAGE,
-		.entries = 100 + 1, .locked_kb = 100 * 4 + LARGE / 1024,
+		.first = SMALL - BEFORE * PAGE, .pages = BEFORE + LARGE / PAGE,
+		.entries = BEFORE + 1,
+		.locked_kb = (BEFORE * PAGE + LARGE) / 1024,
 	}, {
 		.name = "a folio owned already",
-		.first = LARGE, .pages = 4, .again = true,
+		.first = SMALL, .pages = 4, .again = true,
 	}, {
 		.name = "memory not faulted in",
-		.pages = 3, .entries = 3, .locked_kb = 3 * 4, .fresh = true,
+		.pages = 3, .entries = 3, .locked_kb = 3 * PAGE / 1024,
+		.fresh = true,
 	}, {
 		.name = "memory that must migrate",
-		.pages = 3, .entries = 3, .locked_kb = 3 * 4, .fresh = true,
-		.touched = true,
+		.pages = 3, .entries = 3, .locked_kb = 3 * PAGE / 1024,
+		.fresh = true, .touched = true,
 	}, {
 		.name = "memory that must migrate, with time",
-		.pages = 3, .entries = 3, .locked_kb = 3 * 4, .fresh = true,
-		.touched = true, .timeout_ns = NSEC_PER_SEC,
+		.pages = 3, .entries = 3, .locked_kb = 3 * PAGE / 1024,
+		.fresh = true, .touched = true, .timeout_ns = NSEC_PER_SEC,
 	}, {
 		.name = "small folios of a memfd",
-		.pages = 3, .entries = 3, .locked_kb = 3 * 4, .memfd = true,
+		.pages = 3, .entries = 3, .locked_kb = 3 * PAGE / 1024,
+		.memfd = true,
 	}, {
 		.name = "a large folio of a memfd",
-		.first = LARGE, .pages = 4, .entries = 1,
+		.first = SMALL, .pages = 4, .entries = 1,
 		.locked_kb = LARGE / 1024, .memfd = true,
 	}, {
 		.name = "a memfd that must migrate",
-		.pages = 3, .entries = 3, .locked_kb = 3 * 4, .fresh = true,
-		.touched = true, .memfd = true,
+		.pages = 3, .entries = 3, .locked_kb = 3 * PAGE / 1024,
+		.fresh = true, .touched = true, .memfd = true,
 	},
 };
 
@@ -216,7 +223,7 @@ static struct books base;
 static bool owned_anyway(const unsigned char *page)
 {
 	const unsigned char *other = (const unsigned char *)sibling.addr;
-	const unsigned char *large = area + LARGE;
+	const unsigned char *large = area + SMALL;
 
 	return sibling.claim_id &&
 	       (page == other ||
@@ -267,9 +274,9 @@ static bool at_stage(const struct scene *scene, enum stage stage)
 
 static void map_small(void)
 {
-	require(mmap(area, LARGE, PROT_READ | PROT_WRITE,
+	require(mmap(area, SMALL, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == area &&
-		!madvise(area, LARGE, MADV_NOHUGEPAGE), "mmap");
+		!madvise(area, SMALL, MADV_NOHUGEPAGE), "mmap");
 }
 
 static void touch(const struct scene *scene)
@@ -287,7 +294,7 @@ static void bring_to(const struct scene *scene, enum stage stage)
 	if (scene->fresh && scene->memfd)
 		/* Only the small folios, which are in front. */
 		require(!fallocate(memfd, FALLOC_FL_PUNCH_HOLE |
-				   FALLOC_FL_KEEP_SIZE, 0, LARGE), "punch");
+				   FALLOC_FL_KEEP_SIZE, 0, SMALL), "punch");
 	else if (scene->fresh)
 		map_small();
 	if (scene->touched) {
@@ -449,7 +456,8 @@ static void fail_first_claim(void)
 {
 	/* One folio: a second one would get what the first did not. */
 	const struct scene one = {
-		.name = "one folio", .pages = 1, .entries = 1, .locked_kb = 4,
+		.name = "one folio", .pages = 1, .entries = 1,
+		.locked_kb = PAGE / 1024,
 	}, *scene = &one;
 	unsigned int n = 0, failed = 0;
 	bool hit, ok;
@@ -523,7 +531,7 @@ static void without_nodes(void)
 	 */
 	const struct scene scene = {
 		.name = "without nodes", .pages = 100, .entries = 99,
-		.locked_kb = 99 * 4,
+		.locked_kb = 99 * PAGE / 1024,
 	};
 	unsigned char *lowest = start(&scene);
 	int error, fd;
@@ -584,22 +592,21 @@ static void without_nodes(void)
 	set("failslab/cache-filter", "N");
 }
 
-/* Two folios' worth at a 2 MiB boundary: small folios, then a large one. */
 static unsigned char *map_area(int fd)
 {
 	int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
 	unsigned char *base;
 
-	base = mmap(NULL, 3 * LARGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
-		    -1, 0);
+	base = mmap(NULL, SMALL + 2 * LARGE, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	require(base != MAP_FAILED, "mmap");
 	base += LARGE - (uintptr_t)base % LARGE;
-	require(mmap(base, 2 * LARGE, PROT_READ | PROT_WRITE,
+	require(mmap(base, SMALL + LARGE, PROT_READ | PROT_WRITE,
 		     flags | MAP_FIXED, fd, 0) == base, "mmap");
-	require(!madvise(base, LARGE, MADV_NOHUGEPAGE) &&
-		!madvise(base + LARGE, LARGE, MADV_HUGEPAGE), "madvise");
-	base[LARGE] = 1;
-	require(folio_size(base + LARGE) == LARGE, "a large folio");
+	require(!madvise(base, SMALL, MADV_NOHUGEPAGE) &&
+		!madvise(base + SMALL, LARGE, MADV_HUGEPAGE), "madvise");
+	base[SMALL] = 1;
+	require(folio_size(base + SMALL) == LARGE, "a large folio");
 	return base;
 }
 
@@ -613,7 +620,7 @@ int main(void)
 	set_up();
 	area = map_area(-1);
 	memfd = memfd_create("failnth", MFD_CLOEXEC);
-	require(memfd >= 0 && !ftruncate(memfd, 2 * LARGE), "memfd");
+	require(memfd >= 0 && !ftruncate(memfd, SMALL + LARGE), "memfd");
 	memfd_area = map_area(memfd);
 	fail_open();
 	owner = xpin_open();

@@ -218,14 +218,22 @@ static void set_up(void)
 	mount_on("debugfs", "debug", "/sys/kernel/debug");
 	mount_on("tmpfs", "tmp", "/tmp");
 
-	/* The tests say which memory shall be large, and get it at once. */
-	if (write_file(THP "enabled", "madvise") ||
-	    write_file(THP "shmem_enabled", "advise") ||
+	/*
+	 * The tests say which memory shall be large, and get it at once. What a
+	 * PMD maps is too large for them if it is not what they call large.
+	 */
+	if (write_file(THP "enabled", LARGE_HAS_PMD ? "madvise" : "never") ||
+	    write_file(THP "shmem_enabled", LARGE_HAS_PMD ? "advise" : "never") ||
 	    write_file(THP "defrag", "always"))
 		bail_out("set", THP);
+	if (!LARGE_HAS_PMD &&
+	    (write_file(THP "hugepages-2048kB/enabled", "madvise") ||
+	     write_file(THP "hugepages-2048kB/shmem_enabled", "advise")))
+		bail_out("get large folios by", THP);
 	if (!set_middle_folios(false, MIDDLE) || !set_middle_folios(true, MIDDLE))
-		bail_out("get folios of 64 KiB by", THP);
-	put_khugepaged_to_sleep();
+		bail_out("get middle folios by", THP);
+	if (LARGE_HAS_PMD)
+		put_khugepaged_to_sleep();
 	if (write_file("/proc/sys/vm/nr_hugepages", HUGE_PAGES) ||
 	    huge_pages_free() != atoll(HUGE_PAGES))
 		bail_out("reserve", HUGETLB);

@@ -21,6 +21,17 @@
 #include "xpin_test.h"
 #include "module/xpin_test_owner.h"
 
+/* Where user memory ends, and what is at two physical addresses without RAM. */
+#ifdef __aarch64__
+#define USER_END	0x1000000000000
+#define REGISTERS	0x09010000
+#define FIRMWARE	0
+#else
+#define USER_END	0x800000000000
+#define REGISTERS	0xa0000
+#define FIRMWARE	0xf0000
+#endif
+
 /* In an entry of /proc/self/pagemap. */
 #define PRESENT_BIT	63
 #define PFN_MASK	((1ULL << 55) - 1)
@@ -75,7 +86,7 @@ static void bad_ranges(void)
 		{ "a range that wraps", there, -PAGE },
 		{ "a range up to the wrap", -PAGE, PAGE },
 		{ "XPIN_WHOLE", there, XPIN_WHOLE },
-		{ "more pages than a claim can have", there, 1ULL << 44 },
+		{ "more pages than a claim can have", there, PAGE << 32 },
 	};
 	size_t i;
 
@@ -94,8 +105,8 @@ static void out_of_reach(void)
 		__u64 addr;
 	} pages[] = {
 		{ "the first page", 0 },
-		{ "the last one of user memory", (1ULL << 47) - 2 * PAGE },
-		{ "the first one behind it", 1ULL << 47 },
+		{ "the last one of user memory", USER_END - 2 * PAGE },
+		{ "the first one behind it", USER_END },
 		{ "the vsyscall page", 0xffffffffff600000 },
 		{ "the kernel's memory", -4 * PAGE },
 	};
@@ -108,7 +119,7 @@ static void out_of_reach(void)
 		      "CLAIM of %s is EFAULT, QUERY says none", pages[i].name);
 
 	/* One more than fit in 32 bits would be EINVAL. */
-	check(try_claim(NULL, (1ULL << 44) - PAGE) == -EFAULT,
+	check(try_claim(NULL, (PAGE << 32) - PAGE) == -EFAULT,
 	      "more than there is memory is EFAULT");
 }
 
@@ -220,14 +231,14 @@ static unsigned char *physical(unsigned char *at, off_t address)
 	return at;
 }
 
-static unsigned char *vga(unsigned char *at)
+static unsigned char *registers(unsigned char *at)
 {
-	return physical(at, 0xa0000);
+	return physical(at, REGISTERS);
 }
 
-static unsigned char *bios(unsigned char *at)
+static unsigned char *firmware(unsigned char *at)
 {
-	return physical(at, 0xf0000);
+	return physical(at, FIRMWARE);
 }
 
 /* The kernel chooses where the following are. */
@@ -340,9 +351,9 @@ static const struct wrong {
 	  .pinned = true },
 	{ "secretmem", secret, -EOPNOTSUPP, XPIN_PAGE_NONE,
 	  .pinned = false },
-	{ "the VGA memory", vga, -EOPNOTSUPP, XPIN_PAGE_NONE,
+	{ "a device's memory", registers, -EOPNOTSUPP, XPIN_PAGE_NONE,
 	  .pinned = false },
-	{ "the BIOS", bios, -EOPNOTSUPP, XPIN_PAGE_NONE,
+	{ "the firmware's memory", firmware, -EOPNOTSUPP, XPIN_PAGE_NONE,
 	  .pinned = false },
 	{ "[vvar]", vvar_page, -EOPNOTSUPP, XPIN_PAGE_NONE,
 	  .pinned = false },
@@ -497,6 +508,10 @@ static void huge_zero_page(void)
 	unsigned char *page = area + LARGE - (uintptr_t)area % LARGE;
 	bool ok;
 
+	if (!LARGE_HAS_PMD) {
+		skip("the huge zero page is of a PMD's size, 512 MiB");
+		return;
+	}
 	require(!madvise(page, LARGE, MADV_HUGEPAGE), "madvise");
 	touch(page);
 	ok = is_zero_page(page) && is_zero_page(page + LARGE - PAGE) &&

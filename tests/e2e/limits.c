@@ -183,6 +183,7 @@ static void memlock(void)
  */
 #define SMALL_MAX	((1L << 19) - 1)
 #define LARGE_MAX	((1L << 20) - 1)
+#define RUN		(CHUNK * PAGE)
 
 static __u64 ids[MANY];
 
@@ -238,14 +239,14 @@ static void many_claims(enum memory_kind kind)
 }
 
 /*
- * Claims of @pages, each 512 times a pin of the folio at @memory->wanted, up to
- * @max pins.
+ * Claims of the RUN bytes at @pages, which are all of the folio at
+ * @memory->wanted, up to @max pins.
  */
 static void up_to_the_limit(const struct memory *memory, unsigned char *pages,
 			    long max)
 {
 	const __u64 offset = memory->wanted - memory->base;
-	const int nr = max * PAGE / LARGE + 1;
+	const int nr = max * PAGE / RUN + 1;
 	long long pins = pins_held();
 	struct xpin_claim claim;
 	struct xpin_part part;
@@ -255,10 +256,10 @@ static void up_to_the_limit(const struct memory *memory, unsigned char *pages,
 
 	require(nr <= MANY, "room for so many claims");
 	for (i = 0, ok = true; i < nr && ok; i++) {
-		length = i < nr - 1 ? LARGE : max * PAGE % LARGE;
+		length = i < nr - 1 ? RUN : max * PAGE % RUN;
 		if (i == nr - 1)
 			ok = try_claim(pages, length + PAGE) == -EOVERFLOW &&
-			     pins_held() == pins + i * (long)(LARGE / PAGE);
+			     pins_held() == pins + i * (long)(RUN / PAGE);
 		ok = ok && !xpin_claim(owner, pages, length, 0, &claim);
 		ids[i] = claim.claim_id;
 	}
@@ -266,7 +267,7 @@ static void up_to_the_limit(const struct memory *memory, unsigned char *pages,
 	      "%s: %ld pins", memory->name, max);
 
 	ok = try_claim(pages, PAGE) == -EOVERFLOW &&
-	     try_claim(pages, LARGE) == -EOVERFLOW &&
+	     try_claim(pages, RUN) == -EOVERFLOW &&
 	     try_claim_memfd(memory->fd, offset, PAGE) == -EOVERFLOW;
 	check(ok && pins_held() == pins + max && owned(memory),
 	      "%s: one more is EOVERFLOW", memory->name);
@@ -300,31 +301,21 @@ static void up_to_the_limit(const struct memory *memory, unsigned char *pages,
 	      "%s: released in odd order, and nothing stays", memory->name);
 }
 
-static void large_folio(void)
+/* The folio again and again in a row. */
+static void one_folio(enum memory_kind kind, long max)
 {
 	struct memory memory;
+	unsigned char *pages, *folio;
 
-	memory_create(&memory, MEMORY_SHMEM_LARGE);
-	up_to_the_limit(&memory, memory.wanted, LARGE_MAX);
-	memory_destroy(&memory);
-}
-
-/* One page 512 times in a row. */
-static void small_folio(void)
-{
-	struct memory memory;
-	unsigned char *pages, *page;
-
-	memory_create(&memory, MEMORY_SHMEM_PAGE);
-	pages = mmap(NULL, LARGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		     0);
+	memory_create(&memory, kind);
+	pages = mmap(NULL, RUN, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	require(pages != MAP_FAILED, "mmap");
-	for (page = pages; page < pages + LARGE; page += PAGE)
-		require(mmap(page, PAGE, PROT_READ | PROT_WRITE,
+	for (folio = pages; folio < pages + RUN; folio += memory.folio)
+		require(mmap(folio, memory.folio, PROT_READ | PROT_WRITE,
 			     MAP_SHARED | MAP_FIXED | MAP_POPULATE, memory.fd,
-			     memory.wanted - memory.base) == page, "mmap");
-	up_to_the_limit(&memory, pages, SMALL_MAX);
-	munmap(pages, LARGE);
+			     memory.wanted - memory.base) == folio, "mmap");
+	up_to_the_limit(&memory, pages, max);
+	munmap(pages, RUN);
 	memory_destroy(&memory);
 }
 
@@ -472,8 +463,8 @@ int main(void)
 
 	many_claims(MEMORY_SHMEM_PAGE);
 	many_claims(MEMORY_ANON_LARGE);
-	large_folio();
-	small_folio();
+	one_folio(MEMORY_SHMEM_LARGE, LARGE_MAX);
+	one_folio(MEMORY_SHMEM_PAGE, SMALL_MAX);
 	more_than_there_is();
 	memory_create(&memory, MEMORY_SHMEM_PAGE);
 	timeouts(&memory);

@@ -334,7 +334,7 @@ static void bad_ranges(void)
 		{ "a range behind the end", 4 * PAGE, PAGE },
 		{ "a range beyond the end", 2 * PAGE, 3 * PAGE },
 		{ "a page that the end is in", 3 * PAGE, PAGE },
-		{ "more pages than a claim can have", 0, 1ULL << 44 },
+		{ "more pages than a claim can have", 0, PAGE << 32 },
 	};
 	struct xpin_claim_memfd claim;
 	int fd = filled(3, 0), empty;
@@ -418,11 +418,11 @@ static void holes(void)
 	close(fd);
 
 	/* More than is worked on at once: what was claimed is released. */
-	fd = filled(LARGE / PAGE + 2, 0);
+	fd = filled(CHUNK + 2, 0);
 	require(!fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			   LARGE, PAGE), "fallocate");
-	check(stays_a_hole(fd, LARGE, LARGE, PAGE),
-	      "a hole after 2 MiB is EFAULT, and stays one");
+			   CHUNK * PAGE, PAGE), "fallocate");
+	check(stays_a_hole(fd, CHUNK * PAGE, CHUNK * PAGE, PAGE),
+	      "a hole after a chunk is EFAULT, and stays one");
 	close(fd);
 }
 

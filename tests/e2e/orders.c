@@ -215,6 +215,7 @@ static void mapped_twice(const struct memory *memory)
 
 #define TESTS_ANON	4
 #define TESTS_FILE	7
+#define TESTS_TMPFS	3
 
 static void test(struct memory *memory)
 {
@@ -263,8 +264,14 @@ static void on_tmpfs(const struct mount_option *option)
 	static const char page[PAGE];
 	struct memory memory;
 	size_t offset;
-	int fd;
+	int fd, i;
 
+	if (!LARGE_HAS_PMD && option->folio > PAGE) {
+		for (i = 0; i < TESTS_TMPFS; i++)
+			skip("tmpfs, %s: its huge folios are of a PMD's size, 512 MiB",
+			     option->huge);
+		return;
+	}
 	mkdir(TMPFS, 0700);
 	require(!mount("orders", TMPFS, "tmpfs", 0, option->huge), option->huge);
 	fd = open(TMPFS "/file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -291,13 +298,17 @@ int main(void)
 		MEMORY_SHMEM_LARGE_PTES,
 	};
 	struct memory memory;
+	unsigned int plan = 2 * (TESTS_ANON + TESTS_FILE) +
+			    TESTS_TMPFS * ARRAY_SIZE(mount_options);
 	size_t i, size;
 
+	/* From 4 and from 2 pages up to 1 MiB. */
+	for (size = 4 * PAGE; size < LARGE; size *= 2)
+		plan += TESTS_ANON;
+	for (size = 2 * PAGE; size < LARGE; size *= 2)
+		plan += TESTS_FILE;
 	ksft_print_header();
-	/* 16 KiB to 1 MiB; 8 KiB to 1 MiB; 2 MiB. */
-	ksft_set_plan(7 * TESTS_ANON + 8 * TESTS_FILE +
-		      2 * (TESTS_ANON + TESTS_FILE) +
-		      3 * ARRAY_SIZE(mount_options));
+	ksft_set_plan(plan);
 	stranger_start(&stranger);
 	owner = xpin_open();
 	other = xpin_open();

@@ -38,7 +38,7 @@ static void bad_parts(const struct memory *memory)
 		{ "a part beyond the end", 3 * PAGE, 2 * PAGE, -ENOENT },
 		{ "the last page there is", -2 * PAGE, PAGE, -ENOENT },
 		{ "a part up to the wrap", -PAGE, PAGE, -EINVAL },
-		{ "more pages than a claim can have", 0, 1ULL << 44, -EINVAL },
+		{ "more pages than a claim can have", 0, PAGE << 32, -EINVAL },
 	};
 	struct xpin_claim claim;
 	struct xpin_part part;

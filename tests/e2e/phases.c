@@ -31,7 +31,6 @@
 #include "module/xpin_test_owner.h"
 
 /* Pages that a claim takes together: see CLAIM_CHUNK in claim.c. */
-#define CHUNK		512
 #define MANY		4096
 #define PATIENCE	(60 * NSEC_PER_SEC)
 #define SUSPENDS	5

@@ -33,7 +33,7 @@
 #define HUGE_PAGES	"/proc/sys/vm/nr_hugepages"
 /* What else is in the way of a mover changes with the place of the memory. */
 #define PLACES		64
-#define FILLING		(512 * LARGE)
+#define FILLING		(1024 * LARGE)
 #define STEP		(64 * PAGE)
 
 /* From Linux 6.8 on; the headers may be older. */
@@ -355,7 +355,7 @@ static const struct mover {
 		"UFFDIO_MOVE", to_another_address, -EBUSY,
 		{
 			[MEMORY_ANON_PAGE] = true,
-			[MEMORY_ANON_LARGE] = true,
+			[MEMORY_ANON_LARGE] = LARGE_HAS_PMD,
 		},
 	}, {
 		/*
@@ -365,6 +365,7 @@ static const struct mover {
 		"UFFDIO_MOVE, which goes on until it is killed",
 		to_another_address, -EINTR,
 		{
+			[MEMORY_ANON_LARGE] = !LARGE_HAS_PMD,
 			[MEMORY_ANON_LARGE_PTES] = true,
 		},
 	},
@@ -379,6 +380,12 @@ static void moves_only_unowned(const struct mover *mover, enum memory_kind kind)
 	__u64 pfn;
 
 	memory_create(&memory, kind);
+	if (mover->move == collapse && !LARGE_HAS_PMD) {
+		skip("%s: %s: makes folios of a PMD's size, 512 MiB", memory.name,
+		     mover->name);
+		memory_destroy(&memory);
+		return;
+	}
 	ret = mover->move(&memory, &before);
 	if (ret || !before)
 		ksft_print_msg("nobody's: %d\n", ret);

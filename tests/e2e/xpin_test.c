@@ -266,13 +266,13 @@ static const struct {
 	[MEMORY_ANON_LARGE] = { "THP", LARGE },
 	[MEMORY_ANON_LARGE_PTES] = { "THP mapped by PTEs", LARGE,
 				     .ptes = true },
-	[MEMORY_ANON_MIDDLE] = { "64 KiB folio", MIDDLE,
+	[MEMORY_ANON_MIDDLE] = { "middle folio", MIDDLE,
 				 .needs = FEATURE_ANON_MIDDLE },
 	[MEMORY_SHMEM_PAGE] = { "memfd page", PAGE, .memfd = true },
 	[MEMORY_SHMEM_LARGE] = { "large memfd folio", LARGE, .memfd = true },
 	[MEMORY_SHMEM_LARGE_PTES] = { "large memfd folio mapped by PTEs", LARGE,
 				      .memfd = true, .ptes = true },
-	[MEMORY_SHMEM_MIDDLE] = { "64 KiB memfd folio", MIDDLE,
+	[MEMORY_SHMEM_MIDDLE] = { "middle memfd folio", MIDDLE,
 				  .memfd = true,
 				  .needs = FEATURE_SHMEM_MIDDLE },
 	[MEMORY_HUGETLB] = { "hugetlb page", LARGE, .hugetlb = true },
@@ -412,7 +412,7 @@ bool set_middle_folios(bool shmem, size_t size)
 
 /*
  * Maps @fd, or anonymous memory, so that its large folios get a PMD each; or so
- * that they can't, because they lie across the 2 MiB boundaries. Folios of a
+ * that they can't, because they lie across its boundaries. Folios of a
  * middle size are made where a mapping has no room for larger ones.
  */
 static void *map(enum memory_kind kind, int fd)

@@ -13,10 +13,18 @@
 
 #include "../../tools/attack/attack.h"
 
-#define PAGE		(1UL << PAGE_SHIFT)
+/*
+ * The Makefile says what a PAGE is.
+ *
+ * With pages of 4 KiB it is what a PMD maps. With pages of 64 KiB that would be
+ * 512 MiB; but there, too, are hugetlb pages and other folios of this size.
+ */
 #define LARGE		(2UL << 20)
-/* A large folio that is smaller than what a PMD maps. */
-#define MIDDLE		(64UL << 10)
+#define LARGE_HAS_PMD	(PAGE * PAGE / sizeof(__u64) == LARGE)
+/* A large folio that is smaller. */
+#define MIDDLE		(16 * PAGE)
+/* Of pages: what a claim works on at once. */
+#define CHUNK		512
 #define NSEC_PER_SEC	1000000000ULL
 
 #define SWAP_DEVICE	"/dev/ram2"
@@ -30,6 +38,11 @@
 #define check(condition, fmt, ...)					\
 	ksft_test_result(condition, "%s: " fmt "\n",			\
 			 program_invocation_short_name, ##__VA_ARGS__)
+
+/* Instead of a line of TAP: why there is none on this machine. */
+#define skip(fmt, ...)							\
+	ksft_test_result_skip("%s: " fmt "\n",				\
+			      program_invocation_short_name, ##__VA_ARGS__)
 
 /* 6.1's kselftest.h does not have it. */
 #ifndef ksft_finished
