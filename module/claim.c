@@ -459,26 +459,34 @@ struct chunk {
 	struct page **pages;
 };
 
-/* The lowest index of a chunk's pages that a stranger pins, or ULONG_MAX. */
+/*
+ * The lowest index of a chunk's pages that a stranger pins, or ULONG_MAX. With
+ * @want, no stranger shall pin again what one pins now.
+ */
 static unsigned long first_pinned(const struct xpin_owner *owner,
-				  const struct chunk *chunk)
+				  const struct chunk *chunk, bool want)
 {
+	unsigned long first = ULONG_MAX;
 	struct xpin_entry entry;
 	struct folio *folio;
 	unsigned int i;
-	bool pinned;
 
 	for (i = 0; i < chunk->nr_pages; i++) {
 		folio = peek(owner, chunk->source, chunk->first + i);
 		if (!folio)
 			continue;
-		pinned = folio_pins(folio) &&
-			 !registry_lookup(folio_pfn(folio), &entry);
+		if (folio_pins(folio) &&
+		    !registry_lookup(folio_pfn(folio), &entry)) {
+			first = min_t(unsigned long, first, i);
+			/* Else it is no memory that this claim will get. */
+			if (want && pin_folio_ownable(folio))
+				registry_want(folio);
+		}
 		folio_put(folio);
-		if (pinned)
-			return i;
+		if (first != ULONG_MAX && !want)
+			break;
 	}
-	return ULONG_MAX;
+	return first;
 }
 
 /* Pin a chunk, in a call that is marked as ours: all of it or nothing. */
@@ -496,8 +504,9 @@ static int pin_chunk(struct xpin_owner *owner, const struct chunk *chunk,
 
 /*
  * Movable memory migrates before it is pinned for long, and with -ENOMEM does
- * not while a stranger pins it. Try again while there is time; but not for long
- * when no stranger is to be seen, for then memory is short.
+ * not while a stranger pins it. Try again while there is time, and have who
+ * peeks refused meanwhile; but not for long when no stranger is to be seen, for
+ * then memory is short.
  */
 static int pin_chunk_wait(struct xpin_owner *owner, const struct chunk *chunk,
 			  u64 *wait_ns, unsigned long *busy)
@@ -507,10 +516,14 @@ static int pin_chunk_wait(struct xpin_owner *owner, const struct chunk *chunk,
 	int ret;
 
 	ret = pin_chunk(owner, chunk, busy);
-	while (ret == -ENOMEM) {
+	if (ret != -ENOMEM)
+		return ret;
+
+	backend_drain_begin();
+	do {
 		/* All is faulted in: what takes time now is migration. */
 		begin = ktime_get();
-		*busy = first_pinned(owner, chunk);
+		*busy = first_pinned(owner, chunk, *wait_ns);
 		if (*busy != ULONG_MAX)
 			unseen = 0;
 		else if (++unseen > PIN_TRIES)
@@ -520,7 +533,9 @@ static int pin_chunk_wait(struct xpin_owner *owner, const struct chunk *chunk,
 		if (!ret || (ret == -EBUSY && unseen))
 			ret = pin_chunk(owner, chunk, busy);
 		charge_wait(wait_ns, begin);
-	}
+	} while (ret == -ENOMEM);
+	backend_drain_end();
+	registry_want_nothing();
 	return ret;
 }
 

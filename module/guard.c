@@ -60,11 +60,15 @@ unsigned int guard_pin(struct page **pages, unsigned int nr, bool get)
  * @page: a page without a reference, so its folio may change under us: advice
  *
  * Context: RCU read-side critical section, interrupts perhaps off.
- * Return: false when guard_pin() would most likely refuse it.
+ * Return: false when guard_pin() would most likely refuse it, or when a claim
+ * waits to pin it and can't because others do.
  */
 bool guard_peek(struct page *page)
 {
-	if (likely(!guard_refuses(folio_pfn(page_folio(page)), false)))
+	struct folio *folio = page_folio(page);
+
+	if (likely(!guard_refuses(folio_pfn(folio), false) &&
+		   !registry_wanted(folio)))
 		return true;
 	this_cpu_inc(vetoes);
 	return false;

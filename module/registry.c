@@ -70,6 +70,13 @@
  * ordered folio_put_refs() for small ones; both pair with the last smp_mb() of
  * claim_settle(). tests/litmus/unpin-vs-access*.litmus, unpin-vs-arm*.litmus.
  *
+ * What lies in movable memory migrates before the claimer's pin is its own, and
+ * can't while a stranger pins it; so there is no entry yet that would refuse the
+ * next stranger. Until the call has its pins, or gives up, the folios in its way
+ * are *wanted* (registry_want()): strangers who peek before they grab are
+ * refused, and the pins drain. That is advice, like all peeking: a pin that
+ * slips through makes the next attempt to migrate fail, and nothing else.
+ *
  * The module's own calls of GUP are marked (registry_call_begin()): the guard
  * lets them pin what their owner owns, and their unpins of it are not counted,
  * since the module keeps these books itself.
@@ -86,6 +93,7 @@
  * which xas_store() marks only after the tree has stopped to lead there.
  */
 #include <linux/bitmap.h>
+#include <linux/hash.h>
 #include <linux/mutex.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
@@ -106,6 +114,9 @@ static atomic_long_t nr_owners = ATOMIC_LONG_INIT(0);
 
 /* PID of a task inside one of our calls of GUP -> identity of the owner. */
 static DEFINE_XARRAY(calls);
+
+/* PFN of a folio that a claim can't pin yet -> place of the folio, and who. */
+static DEFINE_XARRAY(wanted);
 
 /* --- The filter: sections of a page, each with a bit for every PFN in it --- */
 
@@ -626,6 +637,82 @@ u32 registry_call_owner(void)
 	return owner ? xa_to_value(owner) : 0;
 }
 
+/* --- What claims can't pin yet --- */
+
+/* A PID, as in PID_MAX_LIMIT, and a hash share an XArray value. */
+#define WANTED_PID_BITS		22
+#define WANTED_PLACE_BITS	(BITS_PER_LONG - 1 - WANTED_PID_BITS)
+
+/*
+ * Where a folio belongs. Nobody holds a reference, so the folio may be freed,
+ * and its PFN be another's; a hash, since what mapping points to may be gone.
+ */
+static unsigned long wanted_place(struct folio *folio)
+{
+	unsigned long mapping = (unsigned long)READ_ONCE(folio->mapping);
+
+	return hash_long(mapping ^ hash_long(READ_ONCE(folio->index),
+					     BITS_PER_LONG),
+			 WANTED_PLACE_BITS);
+}
+
+/**
+ * registry_want() - have strangers refused who peek at a folio
+ * @folio: which the caller holds a reference to, for now
+ *
+ * Until this task's registry_want_nothing(). Once the folio has migrated or is
+ * gone for another reason, this refuses nobody: then its PFN stands for another
+ * place. The new folio needs no mark, nothing keeps the claimer from pinning it.
+ * Of two tasks that want a folio the last one counts: when it is through, the
+ * other's next attempt marks the folio again. Must not fail, since nobody would
+ * notice that claims starve.
+ *
+ * Context: may sleep.
+ */
+void registry_want(struct folio *folio)
+{
+	unsigned long value = wanted_place(folio) << WANTED_PID_BITS |
+			      task_pid_nr(current);
+
+	BUILD_BUG_ON(PID_MAX_LIMIT > BIT(WANTED_PID_BITS));
+	WARN_ON_ONCE(xa_err(xa_store(&wanted, folio_pfn(folio),
+				     xa_mk_value(value),
+				     GFP_KERNEL | __GFP_NOFAIL)));
+}
+
+/**
+ * registry_want_nothing() - undo what this task did by registry_want()
+ *
+ * Context: process context.
+ */
+void registry_want_nothing(void)
+{
+	unsigned long pfn;
+	void *packed;
+
+	xa_for_each(&wanted, pfn, packed) {
+		if ((xa_to_value(packed) & (BIT(WANTED_PID_BITS) - 1)) ==
+		    task_pid_nr(current))
+			xa_cmpxchg(&wanted, pfn, packed, NULL, 0);
+	}
+}
+
+/**
+ * registry_wanted() - does a claim wait for strangers to leave this folio?
+ * @folio: perhaps without a reference, so that it may change under us
+ *
+ * Context: any.
+ * Return: whether a stranger should keep away. False for the owners' own calls.
+ */
+bool registry_wanted(struct folio *folio)
+{
+	void *packed = xa_load(&wanted, folio_pfn(folio));
+
+	return packed &&
+	       xa_to_value(packed) >> WANTED_PID_BITS == wanted_place(folio) &&
+	       !registry_call_owner();
+}
+
 /* --- Owners --- */
 
 /**
@@ -729,5 +816,6 @@ void registry_exit(void)
 	xa_destroy(&entries);
 	xa_destroy(&owners);
 	xa_destroy(&calls);
+	xa_destroy(&wanted);
 	filter_exit();
 }

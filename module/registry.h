@@ -106,6 +106,10 @@ void registry_call_begin(const struct registry_owner *owner);
 void registry_call_end(void);
 u32 registry_call_owner(void);
 
+void registry_want(struct folio *folio);
+void registry_want_nothing(void);
+bool registry_wanted(struct folio *folio);
+
 /*
  * Exact for large folios. Small ones keep their pins in the refcount: no pin is
  * ever missed, but 1024 plain references look like one.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What strangers, owners and interrupts are told. */
+#include <linux/completion.h>
 #include <linux/timer.h>
+#include <linux/workqueue.h>
 
 #include "common.h"
 #include "guard.h"
@@ -174,6 +176,96 @@ static void references_are_denied_while_exclusive(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, ask_get(&f->pages[2], 1));
 }
 
+/* R6: who peeks stays away from what a claim can't pin yet, and nothing else. */
+static void wanted_pages_are_left_alone(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct registry_owner other = { .id = xpin_owner_id(f->owner) + 1 };
+	unsigned long vetoes = guard_vetoes();
+
+	registry_want(page_folio(f->pages[1]));
+	KUNIT_EXPECT_FALSE(test, ask_peek(f->pages[1]));
+	KUNIT_EXPECT_EQ(test, vetoes + 1, guard_vetoes());
+	KUNIT_EXPECT_TRUE(test, ask_peek(f->pages[0]));
+	KUNIT_EXPECT_TRUE(test, ask_peek(f->pages[3]));
+	/* It is advice: whoever has not peeked is not refused. */
+	KUNIT_EXPECT_EQ(test, 2, ask_pin(f->pages, 2));
+
+	/* Claims of all owners: their entries decide who gets it. */
+	registry_call_begin(&other);
+	KUNIT_EXPECT_TRUE(test, ask_peek(f->pages[1]));
+	registry_call_end();
+
+	registry_want_nothing();
+	KUNIT_EXPECT_TRUE(test, ask_peek(f->pages[1]));
+}
+
+/* The PFN of a wanted folio that was freed may stand for anything. */
+static void wanted_is_a_folio_in_its_place(struct kunit *test)
+{
+	struct page *page = alloc_page(GFP_KERNEL);
+	struct folio *folio = page_folio(page);
+	struct address_space mappings[2];
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	folio->mapping = &mappings[0];
+	folio->index = 5;
+	registry_want(folio);
+	KUNIT_EXPECT_FALSE(test, ask_peek(page));
+	folio->index = 6;
+	KUNIT_EXPECT_TRUE(test, ask_peek(page));
+	folio->index = 5;
+	folio->mapping = &mappings[1];
+	KUNIT_EXPECT_TRUE(test, ask_peek(page));
+	folio->mapping = &mappings[0];
+	KUNIT_EXPECT_FALSE(test, ask_peek(page));
+	registry_want_nothing();
+
+	folio->mapping = NULL;
+	__free_page(page);
+}
+
+struct other_task {
+	struct work_struct work;
+	struct folio *folio;
+	struct completion wants;
+	struct completion go_on;
+};
+
+static void want_too(struct work_struct *work)
+{
+	struct other_task *other = container_of(work, struct other_task, work);
+
+	registry_want(other->folio);
+	complete(&other->wants);
+	wait_for_completion(&other->go_on);
+	registry_want_nothing();
+}
+
+/* Tasks take back what they wanted themselves, of the same folio the last one. */
+static void other_tasks_go_on_wanting(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct other_task other = { .folio = page_folio(f->pages[0]) };
+
+	INIT_WORK_ONSTACK(&other.work, want_too);
+	init_completion(&other.wants);
+	init_completion(&other.go_on);
+	registry_want(page_folio(f->pages[0]));
+	registry_want(page_folio(f->pages[1]));
+	schedule_work(&other.work);
+	wait_for_completion(&other.wants);
+
+	registry_want_nothing();
+	KUNIT_EXPECT_FALSE(test, ask_peek(f->pages[0]));
+	KUNIT_EXPECT_TRUE(test, ask_peek(f->pages[1]));
+
+	complete(&other.go_on);
+	flush_work(&other.work);
+	destroy_work_on_stack(&other.work);
+	KUNIT_EXPECT_TRUE(test, ask_peek(f->pages[0]));
+}
+
 struct asker {
 	struct timer_list timer;
 	struct page *page;
@@ -271,6 +363,9 @@ static struct kunit_case guard_cases[] = {
 	KUNIT_CASE(only_the_owner_may_add_pins),
 	KUNIT_CASE(references_stop_where_they_are_denied),
 	KUNIT_CASE(references_are_denied_while_exclusive),
+	KUNIT_CASE(wanted_pages_are_left_alone),
+	KUNIT_CASE(wanted_is_a_folio_in_its_place),
+	KUNIT_CASE(other_tasks_go_on_wanting),
 	KUNIT_CASE(interrupts_are_strangers),
 	KUNIT_CASE(plain_unpin_ends_ownership),
 	KUNIT_CASE(vetoes_leave_the_owner_alone),
