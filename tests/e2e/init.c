@@ -56,6 +56,8 @@ static const struct program {
 	{ .name = "witness", .seconds = 300 },
 	{ .name = "foreign", .seconds = 120 },
 	{ .name = "owner", .seconds = 120 },
+	{ .name = "deny_get", .seconds = 300 },
+	{ .name = "deny_get_owner", .seconds = 120 },
 	{ .name = "death", .seconds = 120 },
 	{ .name = "resident", .seconds = 600 },
 	{ .name = "orphan", .seconds = 120 },

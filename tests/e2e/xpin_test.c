@@ -81,6 +81,18 @@ int xpin_claim(int fd, void *addr, size_t length, __u64 timeout_ns,
 	return ioctl_errno(fd, XPIN_IOC_CLAIM, claim);
 }
 
+int xpin_claim_deny_get(int fd, void *addr, size_t length,
+			struct xpin_claim *claim)
+{
+	*claim = (struct xpin_claim){
+		.size = sizeof(*claim),
+		.flags = XPIN_CLAIM_DENY_GET,
+		.addr = (uintptr_t)addr,
+		.length = length,
+	};
+	return ioctl_errno(fd, XPIN_IOC_CLAIM, claim);
+}
+
 int xpin_claim_memfd(int fd, int memfd, __u64 offset, __u64 length,
 		     __u64 timeout_ns, struct xpin_claim_memfd *claim)
 {

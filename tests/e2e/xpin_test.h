@@ -92,6 +92,9 @@ noreturn void give_up(const char *file, int line, const char *what);
 int xpin_open(void);
 int xpin_claim(int fd, void *addr, size_t length, __u64 timeout_ns,
 	       struct xpin_claim *claim);
+/* With XPIN_CLAIM_DENY_GET, and no wait. */
+int xpin_claim_deny_get(int fd, void *addr, size_t length,
+			struct xpin_claim *claim);
 int xpin_claim_memfd(int fd, int memfd, __u64 offset, __u64 length,
 		     __u64 timeout_ns, struct xpin_claim_memfd *claim);
 int xpin_part(int fd, unsigned long request, __u64 claim_id, __u64 offset,

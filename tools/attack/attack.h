@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Ways in which a process gets at memory through GUP's FOLL_PIN. What they
- * return while the memory is owned, on which kernel, and why, is the table in
- * attack.c.
+ * Ways in which a process gets at memory through GUP's FOLL_PIN, and in plain.c
+ * through FOLL_GET, which is refused only for memory claimed with
+ * XPIN_CLAIM_DENY_GET. What they return then, on which kernel, and why, are the
+ * tables at the ends of the files.
  */
 #ifndef ATTACK_H
 #define ATTACK_H
@@ -124,6 +125,7 @@ struct attack {
 
 /* Ends with one whose name is NULL. */
 extern const struct attack attacks[];
+extern const struct attack plain_attacks[];
 
 unsigned int kernel_version(void);
 const struct attack *attack_find(const char *name);
