@@ -71,6 +71,14 @@ static const struct format {
 	{ "QUERY", XPIN_IOC_QUERY, sizeof(struct xpin_query), 32, 0, 0 },
 };
 
+static int result_of(const struct format *format)
+{
+	if (format->request == XPIN_IOC_CLAIM_MEMFD &&
+	    feature_missing(FEATURE_MEMFD_PIN))
+		return -EOPNOTSUPP;
+	return format->result;
+}
+
 static void fill_in(union argument *argument, const struct format *format)
 {
 	memset(argument, 0, sizeof(*argument));
@@ -136,7 +144,7 @@ static bool sized(const struct format *format, size_t size, size_t tail,
 static void sizes(const struct format *format)
 {
 	const size_t size = format->size, min_size = format->min_size;
-	const int result = format->result;
+	const int result = result_of(format);
 	bool ok;
 
 	ok = sized(format, size, 0, result, "as declared");

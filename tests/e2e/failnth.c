@@ -628,6 +628,9 @@ int main(void)
 
 	for (i = 0; i < ARRAY_SIZE(scenes); i++) {
 		scene = &scenes[i];
+		if (scene->memfd &&
+		    skip_without(FEATURE_MEMFD_PIN, ARRAY_SIZE(operations)))
+			continue;
 		if (!scene->fresh)
 			touch(scene);
 		if (scene->again)

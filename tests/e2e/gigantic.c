@@ -198,6 +198,8 @@ static void by_file(const struct memory *memory)
 	struct xpin_claim claim;
 	bool ok;
 
+	if (skip_without(FEATURE_MEMFD_PIN, 1))
+		return;
 	ok = !xpin_claim_memfd(owner, memory->fd, MIDDLE_PAGE - PAGE, 2 * PAGE,
 			       0, &file) && file.pages == 2 &&
 	     file.folios == 1 && all_is(memory, XPIN_PAGE_MINE);

@@ -232,7 +232,10 @@ static void set_up(void)
 	    (write_file(THP "hugepages-2048kB/enabled", "madvise") ||
 	     write_file(THP "hugepages-2048kB/shmem_enabled", "advise")))
 		bail_out("get large folios by", THP);
-	if (!set_middle_folios(false, MIDDLE) || !set_middle_folios(true, MIDDLE))
+	if (set_middle_folios(false, MIDDLE) ==
+	    !!feature_missing(FEATURE_ANON_MIDDLE) ||
+	    set_middle_folios(true, MIDDLE) ==
+	    !!feature_missing(FEATURE_SHMEM_MIDDLE))
 		bail_out("get middle folios by", THP);
 	if (LARGE_HAS_PMD)
 		put_khugepaged_to_sleep();

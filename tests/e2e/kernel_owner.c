@@ -156,10 +156,13 @@ static void memfd(const struct memory *memory)
 {
 	/* Asked for: the first folio and a page of the second, the wanted one. */
 	__u64 folio = memory->folio / PAGE;
-	int fd = test_owner_open();
 	struct xpin_claim claim;
 	bool before, first, later;
+	int fd;
 
+	if (skip_without(FEATURE_MEMFD_PIN, 1))
+		return;
+	fd = test_owner_open();
 	before = memfd_pins(fd, memory, folio + 1, 2);
 	require(!xpin_claim(watcher, memory->base, PAGE, 0, &claim), "claim");
 	first = memfd_refused(fd, memory, folio + 1);

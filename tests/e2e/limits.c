@@ -40,10 +40,31 @@ static int try_claim(void *addr, size_t length)
 	return error;
 }
 
-static int try_claim_memfd(int memfd, __u64 offset, __u64 length)
+/* By the file, or by its mapping where there are no claims of files. */
+static int claim_memfd(const struct memory *memory, __u64 offset, __u64 length,
+		       __u64 timeout_ns, struct xpin_claim_memfd *file)
+{
+	struct xpin_claim claim;
+	int error;
+
+	if (!feature_missing(FEATURE_MEMFD_PIN))
+		return xpin_claim_memfd(owner, memory->fd, offset, length,
+					timeout_ns, file);
+	error = xpin_claim(owner, memory->base + offset, length, timeout_ns,
+			   &claim);
+	*file = (struct xpin_claim_memfd){
+		.claim_id = claim.claim_id,
+		.timeout_ns = claim.timeout_ns,
+		.busy_offset = claim.busy_addr - (uintptr_t)memory->base,
+	};
+	return error;
+}
+
+static int try_claim_memfd(const struct memory *memory, __u64 offset,
+			   __u64 length)
 {
 	struct xpin_claim_memfd claim;
-	int error = xpin_claim_memfd(owner, memfd, offset, length, 0, &claim);
+	int error = claim_memfd(memory, offset, length, 0, &claim);
 
 	if (!error)
 		require(!release(claim.claim_id), "release");
@@ -103,9 +124,9 @@ static unsigned int memlock_steps(void)
 	failed |= (locked() != 0) << 9;
 	failed |= !!try_claim(small.base + LIMIT, LIMIT) << 10;
 
-	failed |= (try_claim_memfd(memfd.fd, 0, LIMIT + PAGE) != -ENOMEM ||
+	failed |= (try_claim_memfd(&memfd, 0, LIMIT + PAGE) != -ENOMEM ||
 		   locked() != 0) << 11;
-	failed |= !!xpin_claim_memfd(owner, memfd.fd, 0, LIMIT, 0, &file) << 12;
+	failed |= !!claim_memfd(&memfd, 0, LIMIT, 0, &file) << 12;
 	failed |= (locked() != LIMIT / 1024) << 13;
 	failed |= !!try_claim(memfd.base, LIMIT) << 14;
 	failed |= (xpin_part(owner, XPIN_IOC_SHARE, file.claim_id, 0,
@@ -268,12 +289,11 @@ static void up_to_the_limit(const struct memory *memory, unsigned char *pages,
 
 	ok = try_claim(pages, PAGE) == -EOVERFLOW &&
 	     try_claim(pages, RUN) == -EOVERFLOW &&
-	     try_claim_memfd(memory->fd, offset, PAGE) == -EOVERFLOW;
+	     try_claim_memfd(memory, offset, PAGE) == -EOVERFLOW;
 	check(ok && pins_held() == pins + max && owned(memory),
 	      "%s: one more is EOVERFLOW", memory->name);
 	ok = try_claim(memory->wanted - PAGE, 2 * PAGE) == -EOVERFLOW &&
-	     try_claim_memfd(memory->fd, offset - PAGE, 2 * PAGE) ==
-	     -EOVERFLOW;
+	     try_claim_memfd(memory, offset - PAGE, 2 * PAGE) == -EOVERFLOW;
 	check(ok && pins_held() == pins + max && owned(memory) &&
 	      xpin_page_state(owner, memory->wanted - PAGE) ==
 	      XPIN_PAGE_FREE && !try_claim(memory->wanted - PAGE, PAGE),
@@ -329,7 +349,10 @@ static void one_folio(enum memory_kind kind, long max)
  */
 static void more_than_there_is(void)
 {
+	const int error = feature_missing(FEATURE_MEMFD_PIN) ? -EOPNOTSUPP :
+							       -EFAULT;
 	int fd = memfd_create("limits", MFD_CLOEXEC);
+	struct xpin_claim_memfd claim;
 	void *area;
 
 	require(fd >= 0 && !ftruncate(fd, TOO_MUCH), "memfd_create");
@@ -337,7 +360,7 @@ static void more_than_there_is(void)
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	require(area != MAP_FAILED, "mmap");
 	check(try_claim(area, TOO_MUCH) == -ENOMEM &&
-	      try_claim_memfd(fd, 0, TOO_MUCH) == -EFAULT,
+	      xpin_claim_memfd(owner, fd, 0, TOO_MUCH, 0, &claim) == error,
 	      "a range larger than the machine's memory kills nobody");
 	munmap(area, TOO_MUCH);
 	close(fd);
@@ -384,8 +407,8 @@ static bool gives_up(const struct memory *memory, __u64 shared,
 	return xpin_claim(owner, memory->wanted, PAGE, timeout_ns, &claim) ==
 	       -EBUSY && !claim.timeout_ns &&
 	       claim.busy_addr == (uintptr_t)memory->wanted &&
-	       xpin_claim_memfd(owner, memory->fd, offset, PAGE, timeout_ns,
-				&file) == -EBUSY && !file.timeout_ns &&
+	       claim_memfd(memory, offset, PAGE, timeout_ns, &file) ==
+	       -EBUSY && !file.timeout_ns &&
 	       file.busy_offset == offset &&
 	       ioctl(owner, XPIN_IOC_UNSHARE, &part) && errno == EBUSY &&
 	       !part.timeout_ns && part.busy_addr == (uintptr_t)memory->wanted;

@@ -33,6 +33,24 @@ static bool pinnable(const struct memory *memory, void *addr)
 	return !error;
 }
 
+/* Where the kernel can't pin a file, a claim says so and does nothing. */
+static void supported_or_not(void)
+{
+	const char *missing = feature_missing(FEATURE_MEMFD_PIN);
+	struct xpin_claim_memfd claim;
+	struct memory memory;
+	int error;
+
+	memory_create(&memory, MEMORY_SHMEM_PAGE);
+	error = xpin_claim_memfd(owner, memory.fd, 0, PAGE, 0, &claim);
+	if (!error)
+		require(!release(owner, claim.claim_id), "release");
+	check(error == (missing ? -EOPNOTSUPP : 0) &&
+	      xpin_page_state(owner, memory.base) == XPIN_PAGE_FREE,
+	      "%s", missing ? missing : "supported");
+	memory_destroy(&memory);
+}
+
 /* Owned through the file alone: the mapping comes when it is claimed. */
 static void not_mapped(const struct memory *memory)
 {
@@ -194,12 +212,15 @@ int main(void)
 	size_t i;
 
 	ksft_print_header();
-	ksft_set_plan(ARRAY_SIZE(kinds) * 8);
+	ksft_set_plan(1 + ARRAY_SIZE(kinds) * 8);
 	stranger_start(&stranger);
 	owner = xpin_open();
 	other = xpin_open();
 
+	supported_or_not();
 	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (skip_without(FEATURE_MEMFD_PIN, 8))
+			continue;
 		memory_create(&memory, kinds[i]);
 		not_mapped(&memory);
 		busy(&memory);

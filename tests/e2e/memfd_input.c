@@ -469,6 +469,8 @@ int main(void)
 {
 	ksft_print_header();
 	ksft_set_plan(25 + 14 + 3 + 2 + 1);
+	if (skip_without(FEATURE_MEMFD_PIN, 25 + 14 + 3 + 2 + 1))
+		ksft_finished();
 	owner = xpin_open();
 
 	which_files();

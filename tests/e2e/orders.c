@@ -108,6 +108,8 @@ static void one_page(const struct memory *memory, bool by_file)
 	struct result claim;
 	bool ok;
 
+	if (by_file && skip_without(FEATURE_MEMFD_PIN, 1))
+		return;
 	ok = all_are(memory, middle, PAGE, false) &&
 	     claimed(memory, by_file, middle, PAGE, &claim);
 	if (ok) {
@@ -129,6 +131,8 @@ static void boundary(const struct memory *memory, bool by_file)
 	struct result claim;
 	bool ok;
 
+	if (by_file && skip_without(FEATURE_MEMFD_PIN, 1))
+		return;
 	ok = claimed(memory, by_file, before, 2 * PAGE, &claim);
 	if (ok) {
 		ok = claim.pages == 2 && claim.folios == 2 &&
@@ -236,6 +240,9 @@ static void middle(bool shmem, size_t size)
 {
 	struct memory memory;
 
+	if (skip_without(shmem ? FEATURE_SHMEM_MIDDLE : FEATURE_ANON_MIDDLE,
+			 shmem ? TESTS_FILE : TESTS_ANON))
+		return;
 	require(set_middle_folios(shmem, size),
 		"the kernel does not offer an order");
 	memory_create_as(&memory, shmem ? MEMORY_SHMEM_MIDDLE :

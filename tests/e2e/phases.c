@@ -599,6 +599,10 @@ int main(void)
 
 	for (i = 0; i < ARRAY_SIZE(phases); i++) {
 		phase = &phases[i];
+		if (phase->memfd &&
+		    skip_without(FEATURE_MEMFD_PIN,
+				 EVENTS - phase->not_freezable))
+			continue;
 		for (event = 0; event < EVENTS; event++) {
 			if (event != SUSPEND || !phase->not_freezable)
 				happens(phase, event);

@@ -292,20 +292,23 @@ static int to_another_address(const struct memory *memory, bool *moved)
  * @move: tries that on the wanted folio
  * @owned: what @move returns when the folio is owned
  * @kinds: which memory it moves
+ * @needs: what the kernel must have for it
  */
 static const struct mover {
 	const char *name;
 	int (*move)(const struct memory *memory, bool *moved);
 	int owned;
 	bool kinds[MEMORY_KINDS];
+	enum feature needs;
 } movers[] = {
 	{
 		/*
 		 * folio_migrate_mapping() finds more references than it
 		 * expects; the call returns how many folios did not move.
 		 */
-		"move_pages()", to_another_node, 1,
-		{
+		.name = "move_pages()",
+		.move = to_another_node, .owned = 1,
+		.kinds = {
 			[MEMORY_ANON_PAGE] = true,
 			[MEMORY_ANON_LARGE] = true,
 			[MEMORY_ANON_LARGE_PTES] = true,
@@ -319,8 +322,9 @@ static const struct mover {
 		},
 	}, {
 		/* shrink_folio_list() keeps what is pinned; it is advice. */
-		"MADV_PAGEOUT", out_to_swap, 0,
-		{
+		.name = "MADV_PAGEOUT",
+		.move = out_to_swap, .owned = 0,
+		.kinds = {
 			[MEMORY_ANON_PAGE] = true,
 			[MEMORY_ANON_LARGE] = true,
 			[MEMORY_ANON_LARGE_PTES] = true,
@@ -335,8 +339,9 @@ static const struct mover {
 		 * write_protect_page() leaves alone what has more references
 		 * than mappings, and a pinned THP is not split; it is advice.
 		 */
-		"KSM after MADV_MERGEABLE", merge, 0,
-		{
+		.name = "KSM after MADV_MERGEABLE",
+		.move = merge, .owned = 0,
+		.kinds = {
 			[MEMORY_ANON_PAGE] = true,
 			[MEMORY_ANON_LARGE] = true,
 			[MEMORY_ANON_LARGE_PTES] = true,
@@ -344,30 +349,34 @@ static const struct mover {
 		},
 	}, {
 		/* More references than mappings: SCAN_PAGE_COUNT is EAGAIN. */
-		"MADV_COLLAPSE", collapse, -EAGAIN,
-		{
+		.name = "MADV_COLLAPSE",
+		.move = collapse, .owned = -EAGAIN,
+		.kinds = {
 			[MEMORY_ANON_PAGE] = true,
 			[MEMORY_ANON_LARGE_PTES] = true,
 			[MEMORY_SHMEM_PAGE] = true,
 		},
 	}, {
 		/* EBUSY says that folio_maybe_dma_pinned(). */
-		"UFFDIO_MOVE", to_another_address, -EBUSY,
-		{
+		.name = "UFFDIO_MOVE",
+		.move = to_another_address, .owned = -EBUSY,
+		.kinds = {
 			[MEMORY_ANON_PAGE] = true,
 			[MEMORY_ANON_LARGE] = LARGE_HAS_PMD,
 		},
+		.needs = FEATURE_UFFDIO_MOVE,
 	}, {
 		/*
 		 * split_folio() says EAGAIN, since there are more references
 		 * than mappings, and move_pages() tries again.
 		 */
-		"UFFDIO_MOVE, which goes on until it is killed",
-		to_another_address, -EINTR,
-		{
+		.name = "UFFDIO_MOVE, which goes on until it is killed",
+		.move = to_another_address, .owned = -EINTR,
+		.kinds = {
 			[MEMORY_ANON_LARGE] = !LARGE_HAS_PMD,
 			[MEMORY_ANON_LARGE_PTES] = true,
 		},
+		.needs = FEATURE_UFFDIO_MOVE,
 	},
 };
 
@@ -720,13 +729,17 @@ int main(void)
 	stranger_start(&stranger);
 	owner = xpin_open();
 	swap_on();
-	write_number(KSM "smart_scan", 0);
+	/* Since 6.7. */
+	if (!access(KSM "smart_scan", F_OK))
+		write_number(KSM "smart_scan", 0);
 	write_number(KSM "sleep_millisecs", 0);
 	write_number(KSM "pages_to_scan", PAGES);
 
 	for (i = 0; i < ARRAY_SIZE(movers); i++) {
 		for (kind = 0; kind < MEMORY_KINDS; kind++) {
-			if (movers[i].kinds[kind])
+			if (movers[i].kinds[kind] &&
+			    !skip_without(memory_needs(kind), 1) &&
+			    !skip_without(movers[i].needs, 1))
 				moves_only_unowned(&movers[i], kind);
 		}
 	}

@@ -512,6 +512,8 @@ int main(void)
 	watcher = xpin_open();
 
 	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (skip_without(memory_needs(kinds[i]), ARRAY_SIZE(owners)))
+			continue;
 		memory_create(&memory, kinds[i]);
 		for (j = 0; j < ARRAY_SIZE(owners); j++)
 			in_every_order(&owners[j], &memory);
