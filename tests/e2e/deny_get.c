@@ -374,6 +374,8 @@ int main(void)
 		count++;
 	/* Only where there are three folios a claim can fail at the third. */
 	for (kind = 0; kind < MEMORY_KINDS; kind++) {
+		if (feature_missing(memory_needs(kind)))
+			continue;
 		memory_create(&memory, kind);
 		failing += 3 * memory.folio <= MEMORY_LENGTH;
 		memory_destroy(&memory);
@@ -389,6 +391,8 @@ int main(void)
 	require(!xpin_claim_deny_get(other, elsewhere.wanted, PAGE, &claim),
 		"claim");
 	for (kind = 0; kind < MEMORY_KINDS; kind++) {
+		if (skip_without(memory_needs(kind), 2 * count + 4))
+			continue;
 		memory_create(&memory, kind);
 		for (attack = plain_attacks; attack->name; attack++) {
 			attack_around_claims(&memory, attack, 0);
@@ -400,8 +404,10 @@ int main(void)
 		from_before(&memory);
 		memory_destroy(&memory);
 	}
-	for (i = 0; i < ARRAY_SIZE(memfd); i++)
-		without_a_mapping(memfd[i]);
+	for (i = 0; i < ARRAY_SIZE(memfd); i++) {
+		if (!skip_without(FEATURE_MEMFD_PIN, 1))
+			without_a_mapping(memfd[i]);
+	}
 	memory_create(&memory, MEMORY_ANON_PAGE);
 	in_every_context(&memory);
 	require(!xpin_release(other, &claim), "release");
