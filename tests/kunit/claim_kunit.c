@@ -306,8 +306,9 @@ static void another_mm_is_refused(struct kunit *test)
 
 static void unknown_flags_are_refused(struct kunit *test)
 {
-	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-EINVAL),
-			    xpin_owner_create(~XPIN_OWNER_PLAIN_UNPIN));
+	const unsigned int unknown = (unsigned int)~XPIN_OWNER_PLAIN_UNPIN;
+
+	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-EINVAL), xpin_owner_create(unknown));
 }
 
 /* R11: armed by the first claim, and not for ever. */

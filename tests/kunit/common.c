@@ -31,7 +31,7 @@ static void put_file(void *file)
 struct file *make_memfd(struct kunit *test, unsigned long nr_pages)
 {
 	struct file *file = shmem_file_setup("xpin_kunit", nr_pages * PAGE_SIZE,
-					     VM_NORESERVE);
+					     EMPTY_VMA_FLAGS);
 
 	KUNIT_ASSERT_FALSE(test, IS_ERR(file));
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action(test, put_file, file));

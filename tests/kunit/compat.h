@@ -11,6 +11,11 @@
 
 #include "compat/compat.h"
 
+/* Before there was a type for a VMA's flags they were a number. */
+#ifndef EMPTY_VMA_FLAGS
+#define EMPTY_VMA_FLAGS 0
+#endif
+
 /* This is a macro, and tells: 6.1 has nothing of what follows, 6.12 has all. */
 #ifndef KUNIT_CASE_SLOW
 

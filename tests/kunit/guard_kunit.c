@@ -276,7 +276,7 @@ struct asker {
 
 static void ask(struct timer_list *timer)
 {
-	struct asker *asker = from_timer(asker, timer, timer);
+	struct asker *asker = container_of(timer, struct asker, timer);
 
 	asker->answer = ask_pin(&asker->page, 1);
 	asker->get_answer = ask_get(&asker->page, 1);
@@ -289,24 +289,26 @@ static void interrupts_are_strangers(struct kunit *test)
 {
 	struct fixture *f = test->priv;
 	struct registry_owner me = { .id = xpin_owner_id(f->owner) };
-	struct asker asker = {
-		.page = f->pages[2],
-		.answer = 99,
-		.get_answer = 99,
-	};
+	struct asker *asker = kunit_kzalloc(test, sizeof(*asker), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, asker);
+	asker->page = f->pages[2];
+	asker->answer = 99;
+	asker->get_answer = 99;
 
 	xpin_deny_get_pages(f->owner, &f->pages[2], 1);
-	timer_setup_on_stack(&asker.timer, ask, 0);
+	timer_setup(&asker->timer, ask, TIMER_PINNED);
 	registry_call_begin(&me);
-	mod_timer(&asker.timer, jiffies + 1);
 	/* No schedule(): the timer must come on top of this task. */
-	while (!smp_load_acquire(&asker.asked))
+	preempt_disable();
+	mod_timer(&asker->timer, jiffies + 1);
+	while (!smp_load_acquire(&asker->asked))
 		cpu_relax();
+	preempt_enable();
 	registry_call_end();
-	KUNIT_EXPECT_EQ(test, 0, asker.answer);
-	KUNIT_EXPECT_EQ(test, 0, asker.get_answer);
-	del_timer_sync(&asker.timer);
-	destroy_timer_on_stack(&asker.timer);
+	KUNIT_EXPECT_EQ(test, 0, asker->answer);
+	KUNIT_EXPECT_EQ(test, 0, asker->get_answer);
+	timer_delete_sync(&asker->timer);
 }
 
 /* R8: a plain unpin by the owner counts, one of the module's own does not. */
