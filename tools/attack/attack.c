@@ -431,6 +431,12 @@ static const struct attack_answer vectors_block_answers[] = {
 
 static const struct attack_answer aio_vectors_block_answers[] = {
 	{
+		.since = KERNEL_VERSION(7, 3, 0),
+		.first = EBUSY, .later = ATTACK_REFUSED, .later_error = EBUSY,
+		.reason = "__blkdev_direct_IO() completes the bio that it can't fill "
+			  "with the status that stands for the errno",
+	},
+	{
 		.since = KERNEL_VERSION(6, 5, 0),
 		.first = EIO, .later = ATTACK_REFUSED, .later_error = EIO,
 		.reason = "__blkdev_direct_IO() completes the bio that it can't fill "
