@@ -302,7 +302,7 @@ static void interrupts_are_strangers(struct kunit *test)
 	/* No schedule(): the timer must come on top of this task. */
 	preempt_disable();
 	mod_timer(&asker->timer, jiffies + 1);
-	while (!smp_load_acquire(&asker->asked))
+	while (!smp_load_acquire(&asker->asked)) /* pairs with ask() */
 		cpu_relax();
 	preempt_enable();
 	registry_call_end();
