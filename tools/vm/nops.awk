@@ -39,11 +39,11 @@ file == 1 && /^ *[0-9a-f]+:\t/ {
 	split($0, column, "\t")
 	code[section, address] = column[3]
 	owner[section, address] = name
-	if (column[3] ~ /^(call|jmp) / && match($0, /<[^>+]*>$/))
+	if (column[3] ~ /^(call|jmp|bl?$)/ && match($0, /<[^>+]*>$/))
 		calls[name] = calls[name] substr($0, RSTART + 1, RLENGTH - 2) " "
 }
 
-file == 2 && $2 ~ /^R_X86_64_PC/ {
+file == 2 && $2 ~ /^R_(X86_64_PC|AARCH64_PREL)/ {
 	split($3, value, /\+0x0*/)
 	if (entry++ % 3 == 0) {
 		site = value[1] SUBSEP (value[2] == "" ? "0" : value[2])
