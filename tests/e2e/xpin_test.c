@@ -50,8 +50,13 @@ static const struct {
 		"folios of shmem are of one page or of a PMD" },
 	[FEATURE_MEMFD_PIN] = { KERNEL_VERSION(6, 11, 0),
 		"there is no memfd_pin_folios(), and so no claim of a memfd" },
+#ifdef __aarch64__
+	[FEATURE_GUEST_MEMFD] = { KERNEL_VERSION(6, 18, 0),
+		"arm64 has no guest_memfd" },
+#else
 	[FEATURE_GUEST_MEMFD] = { KERNEL_VERSION(6, 8, 0),
 		"there is no guest_memfd" },
+#endif
 	[FEATURE_UFFDIO_MOVE] = { KERNEL_VERSION(6, 8, 0),
 		"there is no UFFDIO_MOVE" },
 	[FEATURE_GUP_TEST_LONGTERM] = { KERNEL_VERSION(6, 2, 0),
