@@ -36,21 +36,27 @@ static const char *program;
 
 /* --- Uses of memory. All return 0 or -errno; ENODATA: nothing arrived. --- */
 
-static int futex_wake(unsigned char *page, int flags)
+static int futex(unsigned char *page, int flags)
 {
-	return syscall(SYS_futex, page, FUTEX_WAKE | flags, 1, NULL, NULL, 0) ?
-	       -errno : 0;
+	__u32 *word = (__u32 *)page;
+
+	if (syscall(SYS_futex, word, FUTEX_WAKE | flags, 1, NULL, NULL, 0))
+		return -errno;
+	/* It does not have that value. */
+	require(syscall(SYS_futex, word, FUTEX_WAIT | flags, ~*word, NULL, NULL,
+			0) == -1, "FUTEX_WAIT");
+	return errno == EAGAIN ? 0 : -errno;
 }
 
 /* As between processes; and as the kernel wakes who joins a thread. */
 static int shared_futex(unsigned char *page)
 {
-	return futex_wake(page, 0);
+	return futex(page, 0);
 }
 
 static int private_futex(unsigned char *page)
 {
-	return futex_wake(page, FUTEX_PRIVATE_FLAG);
+	return futex(page, FUTEX_PRIVATE_FLAG);
 }
 
 static int node_of(unsigned char *page)
