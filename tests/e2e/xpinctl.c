@@ -19,6 +19,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -1023,6 +1024,82 @@ static void probe_shared(void)
 	close(owner);
 }
 
+/* --- Plain references --- */
+
+#define PLAIN	"--get", "--attack", "PID/mem", "--attack", "ptrace",	\
+		"--attack", "vmsplice", "--attack", "process_vm"
+
+/* What `query` says of the claim. */
+static bool query_tells_deny_get(const struct held *held)
+{
+	struct answer *answer = ask("query", text_of("%d", held->pid));
+	struct json_object *owner, *claim;
+
+	owner = json_object_array_get_idx(get(answer->json, "owners"), 0);
+	claim = json_object_array_get_idx(get(owner, "claims"), 0);
+	return answer->same && is_true(claim, "deny_get") &&
+	       strstr(answer->text, " deny-get\n");
+}
+
+#define DENY_GET_TESTS	5
+
+static void deny_get(void)
+{
+	static const char reads[] = "/proc/PID/mem, read";
+	unsigned char *base = create_file(2);
+	struct iovec page = { base, PAGE };
+	struct answer *answer;
+	struct held held;
+	const char *pid;
+	int ends[2];
+	bool ok;
+
+	snprintf((char *)base, PAGE, SECRET);
+	start_hold(&held, "--json", "--file", FILE_IN_MEMORY);
+	ok = holds(&held) && !is_true(held.json, "deny_get") &&
+	     !query_tells_deny_get(&held);
+	pid = text_of("%d", held.pid);
+	answer = ask("probe", pid, at((void *)held.addr), PLAIN);
+	ok &= adds_up(answer) && answer->status == 1 &&
+	      came_to(answer, reads, "succeeded") &&
+	      came_to(answer, "ptrace peek", "succeeded") &&
+	      came_to(answer, "vmsplice from it", "succeeded") &&
+	      came_to(answer, "process_vm_readv", "refused");
+	ok &= !end_hold(&held, SIGTERM);
+	check(ok, "probe: --get gets through without --deny-get");
+
+	start_hold(&held, "--json", "--deny-get", "--file", FILE_IN_MEMORY);
+	ok = holds(&held) && is_true(held.json, "deny_get") &&
+	     !number(held.json, "referenced") && query_tells_deny_get(&held);
+	check(ok, "hold, query: --deny-get");
+	pid = text_of("%d", held.pid);
+	answer = ask("probe", pid, at((void *)held.addr), "--write=" FORGERY,
+		     PLAIN);
+	ok = adds_up(answer) && !answer->status &&
+	     number(answer->json, "refused") == 7 &&
+	     !strcmp((char *)base, SECRET);
+	ok &= !end_hold(&held, SIGTERM);
+	check(ok, "probe: --get is refused with --deny-get");
+
+	start_hold(&held, "--deny-get");
+	ok = holds(&held);
+	answer = ask("probe", text_of("%d", held.pid), at((void *)held.addr));
+	ok &= failed(answer, 2, "EFAULT", "--deny-get");
+	ok &= !end_hold(&held, SIGTERM);
+	check(ok, "probe: private memory that nothing reaches");
+
+	require(!pipe2(ends, O_CLOEXEC) &&
+		vmsplice(ends[1], &page, 1, 0) == (ssize_t)PAGE, "vmsplice");
+	start_hold(&held, "--json", "--deny-get", "--file", FILE_IN_MEMORY);
+	ok = holds(&held) && number(held.json, "referenced") == 1;
+	ok &= !end_hold(&held, SIGTERM);
+	close(ends[0]);
+	close(ends[1]);
+	check(ok, "hold: tells of plain references from before");
+	munmap(base, 2 * PAGE);
+	unlink(FILE_IN_MEMORY);
+}
+
 static void become_unable_to_lock(void)
 {
 	const struct rlimit none = { 0, 0 };
@@ -1271,7 +1348,7 @@ int main(int argc, char **argv)
 	ksft_print_header();
 	ksft_set_plan(USAGE_TESTS + STATUS_TESTS + ARRAY_SIZE(files) +
 		      HOLD_KIND_TESTS + HOLD_FILE_TESTS + HOLD_LIMIT_TESTS +
-		      PROBE_SHARED_TESTS + PROBE_OTHER_TESTS +
+		      PROBE_SHARED_TESTS + DENY_GET_TESTS + PROBE_OTHER_TESTS +
 		      PROBE_ERROR_TESTS + QUERY_TESTS);
 	test_usage();
 	test_status();
@@ -1280,6 +1357,7 @@ int main(int argc, char **argv)
 	hold_file();
 	hold_limits();
 	probe_shared();
+	deny_get();
 	probe_other();
 	probe_errors();
 	test_query();

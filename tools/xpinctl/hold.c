@@ -200,7 +200,12 @@ static void text(struct json_object *held)
 	printf("%s memory, %s until SIGINT (Ctrl-C), SIGTERM or SIGHUP\n",
 	       string_of(held, "kind"), bool_of(held, "shared") ?
 	       "owned, and shared with who wants to pin it," :
+	       bool_of(held, "deny_get") ?
+	       "owned exclusively, plain references refused, too," :
 	       "owned exclusively");
+	if (number_of(held, "referenced"))
+		printf("to %s pages there were plain references before\n",
+		       string_of(held, "referenced"));
 }
 
 static __u64 parse_seconds(const char *text)
@@ -221,6 +226,7 @@ int command_hold(int argc, char **argv)
 		{ "kind", required_argument, NULL, 'k' },
 		{ "file", required_argument, NULL, 'f' },
 		{ "share", no_argument, NULL, 'S' },
+		{ "deny-get", no_argument, NULL, 'd' },
 		{ "timeout", required_argument, NULL, 't' },
 		{}
 	};
@@ -247,6 +253,9 @@ int command_hold(int argc, char **argv)
 			break;
 		case 'S':
 			shared = true;
+			break;
+		case 'd':
+			claim.flags |= XPIN_CLAIM_DENY_GET;
 			break;
 		case 't':
 			claim.timeout_ns = parse_seconds(optarg);
@@ -292,6 +301,8 @@ int command_hold(int argc, char **argv)
 	add_number(held, "folios", claim.folios);
 	add_string(held, "kind", memory.kind);
 	add_bool(held, "shared", shared);
+	add_bool(held, "deny_get", claim.flags & XPIN_CLAIM_DENY_GET);
+	add_number(held, "referenced", claim.referenced);
 	answer(held, text);
 
 	sigwait(&ends, &signal);

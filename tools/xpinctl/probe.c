@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* xpinctl probe: try to get at memory in every way that pins it. */
+/* xpinctl probe: try to get at memory in every way that takes a pin of it. */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@
  * struct probe - what to do, and what was found
  * @target: the memory, and where O_DIRECT may work
  * @mapping: the mapping it is in
- * @memory: /proc/PID/mem, which reads and writes without a pin
+ * @memory: /proc/PID/mem, which reads and writes by a plain reference
  * @found: the bytes that were there
  * @buffer: the bytes that an attack brought or brings
  * @saved: what was on the block device
@@ -33,6 +33,7 @@
  * @write: try to overwrite it, too
  * @written: what to write, instead of what was there
  * @show: say what arrived
+ * @get: also try the ways that take a plain reference
  */
 struct probe {
 	struct attack_target target;
@@ -49,6 +50,7 @@ struct probe {
 	bool write;
 	const char *written;
 	bool show;
+	bool get;
 };
 
 static void *allocate(size_t length)
@@ -60,6 +62,7 @@ static void *allocate(size_t length)
 	return memory;
 }
 
+/* Without a pin, so that it works on memory that somebody owns. */
 static bool read_memory(const struct probe *probe, char *buffer)
 {
 	size_t done = 0, length = probe->target.length;
@@ -69,19 +72,25 @@ static bool read_memory(const struct probe *probe, char *buffer)
 	while (done < length) {
 		n = pread(probe->memory, buffer + done, length - done, addr + done);
 		if (n <= 0)
-			return false;
+			break;
 		done += n;
 	}
-	return true;
+	if (done == length)
+		return true;
+	/* Plain references can be refused, too; a mapping can't. */
+	if (probe->target.local)
+		memcpy(buffer, probe->target.local, length);
+	return probe->target.local;
 }
 
-/* Without a pin, so that it works on memory that somebody owns. */
 static void put_back(const struct probe *probe)
 {
 	ssize_t length = probe->target.length;
 
-	if (pwrite(probe->memory, probe->found, length,
-		   (uintptr_t)probe->target.remote) != length)
+	if (probe->target.local)
+		memcpy(probe->target.local, probe->found, length);
+	else if (pwrite(probe->memory, probe->found, length,
+			(uintptr_t)probe->target.remote) != length)
 		fail(errno, NULL, "can't put back what was at %p",
 		     probe->target.remote);
 }
@@ -96,12 +105,13 @@ static void find_memory(struct probe *probe)
 				     probe->write ? O_RDWR : O_RDONLY);
 	probe->found = allocate(target->length);
 	probe->buffer = allocate(target->length);
-	/* What can't be reached without a pin, either, can't be refused. */
-	if (!read_memory(probe, probe->found))
-		fail(EFAULT, NULL, "the memory of process %d at %p can't be reached",
-		     target->pid, target->remote);
 	target->local = mapping_share(&probe->mapping, addr, &probe->not_local);
 	probe->not_local_error = errno;
+	/* What can't be reached without a pin, either, can't be refused. */
+	if (!read_memory(probe, probe->found))
+		fail(EFAULT, "is it private and held with --deny-get?",
+		     "the memory of process %d at %p can't be reached",
+		     target->pid, target->remote);
 	if (target->local) {
 		target->memfd = mapping_path(&probe->mapping);
 		target->offset = probe->mapping.offset + addr -
@@ -304,19 +314,28 @@ static void text(struct json_object *probe)
 	       string_of(probe, "unavailable"));
 }
 
+static void try_all(const struct probe *probe, const struct attack *attack,
+		    struct json_object *attempts)
+{
+	for (; attack->name; attack++) {
+		if (chosen(probe, attack))
+			json_object_array_add(attempts, try(probe, attack));
+	}
+}
+
 static int run(const struct probe *probe)
 {
 	struct json_object *object = json_object_new_object(), *attempt;
 	struct json_object *attempts = json_object_new_array();
 	unsigned int refused = 0, unavailable = 0, through = 0;
-	const struct attack *attack;
 	const char *outcome;
+	size_t i;
 
-	for (attack = attacks; attack->name; attack++) {
-		if (!chosen(probe, attack))
-			continue;
-		attempt = try(probe, attack);
-		json_object_array_add(attempts, attempt);
+	try_all(probe, attacks, attempts);
+	if (probe->get)
+		try_all(probe, plain_attacks, attempts);
+	for (i = 0; i < json_object_array_length(attempts); i++) {
+		attempt = json_object_array_get_idx(attempts, i);
 		outcome = string_of(attempt, "outcome");
 		if (!strcmp(outcome, "refused"))
 			refused++;
@@ -346,7 +365,11 @@ static void check_words(const struct probe *probe)
 		if (chosen(probe, attack))
 			return;
 	}
-	usage_error("probe: there is no such attack, or it needs --write");
+	for (attack = plain_attacks; probe->get && attack->name; attack++) {
+		if (chosen(probe, attack))
+			return;
+	}
+	usage_error("probe: there is no such attack, or it needs --write or --get");
 }
 
 int command_probe(int argc, char **argv)
@@ -355,6 +378,7 @@ int command_probe(int argc, char **argv)
 		{ "length", required_argument, NULL, 'l' },
 		{ "attack", required_argument, NULL, 'a' },
 		{ "show", no_argument, NULL, 's' },
+		{ "get", no_argument, NULL, 'g' },
 		{ "write", optional_argument, NULL, 'w' },
 		{ "file", required_argument, NULL, 'f' },
 		{ "block", required_argument, NULL, 'b' },
@@ -376,6 +400,9 @@ int command_probe(int argc, char **argv)
 			break;
 		case 's':
 			probe.show = true;
+			break;
+		case 'g':
+			probe.get = true;
 			break;
 		case 'w':
 			probe.write = true;

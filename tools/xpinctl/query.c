@@ -54,6 +54,8 @@ static struct json_object *read_owner(int dir, const char *fd)
 			add_address(object, "address", addr);
 			add_number(object, "pages", pages);
 			add_number(object, "left", left);
+			add_bool(object, "deny_get",
+				 strstr(line, " deny-get"));
 			json_object_array_add(claims, object);
 		}
 	}
@@ -123,12 +125,13 @@ static void claims_text(struct json_object *answer)
 		       json_object_array_length(claims));
 		for (j = 0; j < json_object_array_length(claims); j++) {
 			claim = json_object_array_get_idx(claims, j);
-			printf("  claim %s %s %s pages %s left %s\n",
+			printf("  claim %s %s %s pages %s left %s%s\n",
 			       string_of(claim, "claim"),
 			       string_of(claim, "where"),
 			       string_of(claim, "address"),
 			       string_of(claim, "pages"),
-			       string_of(claim, "left"));
+			       string_of(claim, "left"),
+			       bool_of(claim, "deny_get") ? " deny-get" : "");
 		}
 	}
 	if (!json_object_array_length(owners))

@@ -20,9 +20,9 @@ static const struct command {
 static const char help[] =
 	"usage: xpinctl status\n"
 	"       xpinctl hold [--size N[K|M|G]] [--kind anon|thp|memfd|hugetlb | --file PATH]\n"
-	"                    [--share] [--timeout SECONDS]\n"
+	"                    [--share] [--deny-get] [--timeout SECONDS]\n"
 	"       xpinctl probe PID ADDR [--length N[K|M|G]] [--attack WORD]... [--show]\n"
-	"                    [--write[=TEXT]] [--file PATH] [--block PATH]\n"
+	"                    [--get] [--write[=TEXT]] [--file PATH] [--block PATH]\n"
 	"       xpinctl query [PID [ADDR [--length N[K|M|G]]]]\n"
 	"       xpinctl --help | --version\n"
 	"\n"
