@@ -8,6 +8,7 @@
 #include <linux/workqueue.h>
 
 #include "compat/folio_batch.h"
+#include "compat/refs.h"
 #include "refs.h"
 
 /*
@@ -41,6 +42,20 @@ void refs_settle(struct folio *folio)
 	cpus_read_unlock();
 }
 
+/* References of mappings, the page cache and the swap cache. */
+static long refs_explained(struct folio *folio)
+{
+	long refs = compat_folio_mapcount(folio);
+
+	if (folio_test_swapcache(folio))
+		refs += folio_nr_pages(folio);
+	if (!folio_test_anon(folio) && folio->mapping)
+		refs += compat_file_refs(folio);
+	if (!folio_test_anon(folio) && folio_test_private(folio))
+		refs++;
+	return refs;
+}
+
 /**
  * refs_unexplained() - does anybody have a plain reference?
  * @folio: ownable memory to which the caller has a reference
@@ -58,5 +73,5 @@ bool refs_unexplained(struct folio *folio, unsigned int pins)
 	long per_pin = folio_test_large(folio) ? 1 : GUP_PIN_COUNTING_BIAS;
 	long refs = folio_ref_count(folio);
 
-	return refs > folio_expected_ref_count(folio) + pins * per_pin;
+	return refs > refs_explained(folio) + pins * per_pin;
 }
