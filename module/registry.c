@@ -674,7 +674,7 @@ void registry_want(struct folio *folio)
 	unsigned long value = wanted_place(folio) << WANTED_PID_BITS |
 			      task_pid_nr(current);
 
-	BUILD_BUG_ON(PID_MAX_LIMIT > BIT(WANTED_PID_BITS));
+	BUILD_BUG_ON(BIT(WANTED_PID_BITS) < PID_MAX_LIMIT);
 	WARN_ON_ONCE(xa_err(xa_store(&wanted, folio_pfn(folio),
 				     xa_mk_value(value),
 				     GFP_KERNEL | __GFP_NOFAIL)));
@@ -687,12 +687,12 @@ void registry_want(struct folio *folio)
  */
 void registry_want_nothing(void)
 {
-	unsigned long pfn;
+	unsigned long pfn, pid;
 	void *packed;
 
 	xa_for_each(&wanted, pfn, packed) {
-		if ((xa_to_value(packed) & (BIT(WANTED_PID_BITS) - 1)) ==
-		    task_pid_nr(current))
+		pid = xa_to_value(packed) & (BIT(WANTED_PID_BITS) - 1);
+		if (pid == task_pid_nr(current))
 			xa_cmpxchg(&wanted, pfn, packed, NULL, 0);
 	}
 }
