@@ -63,6 +63,7 @@ static const struct program {
 	{ .name = "orphan", .seconds = 120 },
 	{ .name = "race", .seconds = 600 },
 	{ .name = "moving", .seconds = 600 },
+	{ .name = "migrate", .seconds = 600 },
 	{ .name = "hammer", .seconds = 600 },
 	{ .name = "kernel_owner", .seconds = 600 },
 	{ .name = "phases", .seconds = 600 },
