@@ -22,6 +22,9 @@ enum backend_event {
 	BACKEND_EVENTS,
 };
 
+/* In jiffies, how long after its last use an event is disarmed. */
+extern unsigned long backend_disarm_delay;
+
 int backend_register(void);
 void backend_unregister(void);
 

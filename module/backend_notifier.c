@@ -15,7 +15,7 @@
 #include "guard.h"
 
 /* A claim soon after the last release should not pay for arming again. */
-#define DISARM_DELAY	HZ
+unsigned long backend_disarm_delay = HZ;
 
 static const unsigned long notifier_event[BACKEND_EVENTS] = {
 	[BACKEND_PIN] = GUP_PIN_NOTIFY_PIN,
@@ -121,7 +121,8 @@ void backend_put(enum backend_event event)
 	mutex_lock(&arm_lock);
 	/* "Long", because it may wait for the grace period of an arming. */
 	if (!--users[event])
-		mod_delayed_work(system_long_wq, &disarm_work, DISARM_DELAY);
+		mod_delayed_work(system_long_wq, &disarm_work,
+				 backend_disarm_delay);
 	mutex_unlock(&arm_lock);
 }
 
