@@ -12,6 +12,7 @@ help:
 	@echo 'make deps         install the Debian packages needed (the only target that needs root)'
 	@echo 'make test         litmus, KUnit and end-to-end tests; last line: N passed, N failed'
 	@echo 'make test-all     the same and more on every kernel and architecture'
+	@echo 'make test-long    10 million rounds of the races, on two processors'
 	@echo 'make demo         watch a secret being read, claimed, and no longer read'
 	@echo
 	@echo 'make kernel       build the patched kernel'
@@ -85,6 +86,9 @@ test:
 test-all:
 	@$(VM)/test all
 
+test-long:
+	@$(VM)/test-long
+
 kpatch-check:
 	@$(VM)/kpatch-check
 
@@ -95,4 +99,4 @@ clean-cache:
 	@$(VM)/clean-cache
 
 .PHONY: help deps fetch kernel modules xpinctl litmus kunit kunit-kasan e2e e2e-lockdep e2e-kasan \
-	dkms check-nops kpatch-check demo test test-all check clean-cache
+	dkms check-nops kpatch-check demo test test-all test-long check clean-cache
