@@ -3,6 +3,7 @@
  * The whole module on a kernel that it can't work with. DKMS builds a module
  * for every kernel, and what fails to build leaves the kernel's package half
  * installed: so this builds on any of them, and says why when it is loaded.
+ * REFUSAL, which is why, comes from Kbuild.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -13,11 +14,9 @@
 
 #include "version.h"
 
-#define REASON	"this kernel can't refuse pins, it was built without CONFIG_GUP_PIN_NOTIFIER: boot one that has xpin's patch (see kpatch/README.md)"
-
 static int __init xpin_init(void)
 {
-	pr_err(REASON "\n");
+	pr_err(REFUSAL "\n");
 	return -EOPNOTSUPP;
 }
 
@@ -25,7 +24,7 @@ module_init(xpin_init);
 
 /* For who asks before loading it: modinfo -F backend xpin. */
 MODULE_INFO(backend, "none");
-MODULE_INFO(unsupported, REASON);
+MODULE_INFO(unsupported, REFUSAL);
 MODULE_DESCRIPTION("Exclusive owners for folios: not on this kernel");
 MODULE_AUTHOR("xpin maintainers");
 MODULE_VERSION(XPIN_VERSION);
