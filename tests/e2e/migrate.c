@@ -207,8 +207,12 @@ int main(void)
 	pinner = open("/dev/xpin_test_owner", O_RDWR | O_CLOEXEC);
 	require(pinner >= 0, "open /dev/xpin_test_owner");
 
-	for (i = 0; i < ARRAY_SIZE(scenes); i++)
+	for (i = 0; i < ARRAY_SIZE(scenes); i++) {
+		if (skip_without(scenes[i].by_memfd ? FEATURE_MEMFD_PIN :
+				 memory_needs(scenes[i].kind), 5))
+			continue;
 		play(&scenes[i]);
+	}
 
 	stranger_stop(&stranger);
 	close(pinner);
