@@ -216,13 +216,19 @@ static int probed(unsigned char *page)
 
 	require(file && fscanf(file, "%u", &attr.type) == 1, UPROBE_TYPE);
 	fclose(file);
+	/* A probe is set only in what can't be written; a claim needs that. */
+	require(!mprotect(page, PAGE, PROT_READ | PROT_EXEC), "mprotect");
 	fd = perf_open(&attr);
 	if (fd < 0)
-		return -errno;
+		error = -errno;
 	((void (*)(void))page)();
-	if (read(fd, &count, sizeof(count)) != sizeof(count) || count != 1)
+	if (!error && (read(fd, &count, sizeof(count)) != sizeof(count) ||
+		       count != 1))
 		error = -ENODATA;
-	close(fd);
+	if (fd >= 0)
+		close(fd);
+	require(!mprotect(page, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC),
+		"mprotect");
 	return error;
 }
 

@@ -62,37 +62,52 @@ static void *allocate(size_t length)
 	return memory;
 }
 
-/* Without a pin, so that it works on memory that somebody owns. */
-static bool read_memory(const struct probe *probe, char *buffer)
+static bool read_all(int fd, char *buffer, size_t length, off_t offset)
 {
-	size_t done = 0, length = probe->target.length;
-	__u64 addr = (uintptr_t)probe->target.remote;
+	size_t done = 0;
 	ssize_t n;
 
 	while (done < length) {
-		n = pread(probe->memory, buffer + done, length - done, addr + done);
+		n = pread(fd, buffer + done, length - done, offset + done);
 		if (n <= 0)
-			break;
+			return false;
 		done += n;
 	}
-	if (done == length)
-		return true;
-	/* Plain references can be refused, too; a mapping can't. */
-	if (probe->target.local)
-		memcpy(buffer, probe->target.local, length);
-	return probe->target.local;
+	return true;
 }
 
+/* Without a pin, so that it works on memory that somebody owns. */
+static bool read_memory(const struct probe *probe, char *buffer)
+{
+	const struct attack_target *target = &probe->target;
+	bool all;
+	int fd;
+
+	if (read_all(probe->memory, buffer, target->length,
+		     (uintptr_t)target->remote))
+		return true;
+	/* Plain references by address can be refused, too; not by the file. */
+	fd = target->memfd ? open(target->memfd, O_RDONLY | O_CLOEXEC) : -1;
+	if (fd < 0)
+		return false;
+	all = read_all(fd, buffer, target->length, target->offset);
+	close(fd);
+	return all;
+}
+
+/* Something was written there: it is there to be written. */
 static void put_back(const struct probe *probe)
 {
-	ssize_t length = probe->target.length;
+	const struct attack_target *target = &probe->target;
+	ssize_t length = target->length;
 
-	if (probe->target.local)
-		memcpy(probe->target.local, probe->found, length);
-	else if (pwrite(probe->memory, probe->found, length,
-			(uintptr_t)probe->target.remote) != length)
+	if (pwrite(probe->memory, probe->found, length,
+		   (uintptr_t)target->remote) == length)
+		return;
+	if (!target->local)
 		fail(errno, NULL, "can't put back what was at %p",
-		     probe->target.remote);
+		     target->remote);
+	memcpy(target->local, probe->found, length);
 }
 
 static void find_memory(struct probe *probe)
@@ -107,16 +122,16 @@ static void find_memory(struct probe *probe)
 	probe->buffer = allocate(target->length);
 	target->local = mapping_share(&probe->mapping, addr, &probe->not_local);
 	probe->not_local_error = errno;
-	/* What can't be reached without a pin, either, can't be refused. */
-	if (!read_memory(probe, probe->found))
-		fail(EFAULT, "is it private and held with --deny-get?",
-		     "the memory of process %d at %p can't be reached",
-		     target->pid, target->remote);
 	if (target->local) {
 		target->memfd = mapping_path(&probe->mapping);
 		target->offset = probe->mapping.offset + addr -
 				 probe->mapping.start;
 	}
+	/* What can't be reached without a pin, either, can't be refused. */
+	if (!read_memory(probe, probe->found))
+		fail(EFAULT, "is it private and held with --deny-get?",
+		     "the memory of process %d at %p can't be reached",
+		     target->pid, target->remote);
 }
 
 /* --- Places for O_DIRECT --- */
