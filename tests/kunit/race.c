@@ -251,6 +251,27 @@ void race_run(struct race *race, const struct race_ops *ops,
 		   race->sides[1].refused);
 }
 
+/**
+ * race_watch() - R7, while it is raced: no entry without pins
+ * @slot: in which nobody but an owner has pins for long
+ */
+void race_watch(struct race_slot *slot)
+{
+	struct xpin_entry entry;
+	struct folio *folio;
+	unsigned int i;
+
+	for (i = 0; i < RACE_FOLIOS; i++) {
+		folio = slot->folios[i].folio;
+		if (folio_pins(folio))
+			continue;
+		smp_rmb(); /* The pins first. Pairs with their release. */
+		if (registry_lookup(folio_pfn(folio), &entry))
+			KUNIT_FAIL(slot->race->test,
+				   "an entry outlives its pins");
+	}
+}
+
 static bool holds(const struct race_turn *turn, unsigned int i)
 {
 	return i >= turn->first && i < turn->first + turn->held;

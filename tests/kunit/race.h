@@ -130,6 +130,7 @@ struct race *race_create(struct kunit *test, unsigned int nr_slots);
 void race_run(struct race *race, const struct race_ops *ops,
 	      unsigned long rounds);
 void race_pause(struct race_side *side);
+void race_watch(struct race_slot *slot);
 void race_check_folios(struct race_slot *slot);
 void race_check_loser(const struct race_turn *turn);
 void race_check(struct race_slot *slot);

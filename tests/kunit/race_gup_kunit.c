@@ -271,10 +271,17 @@ static void pin_often(struct race_turn *turn)
 	} while (--times && !smp_load_acquire(&turn->slot->ended));
 }
 
+/* The disarming that began before this claim is over, and has done nothing. */
+static void check_armed(struct race_slot *slot)
+{
+	usleep_range(20, 40);
+	check_claim(slot);
+}
+
 static const struct race_ops arming_ops = {
 	.prepare = prepare_arming,
 	.act = { claim_and_tell, pin_often },
-	.check = check_claim,
+	.check = check_armed,
 	.undo = { release, unpin },
 };
 
@@ -318,6 +325,7 @@ static void pin_until_dead(struct race_turn *turn)
 	do {
 		unpin(turn);
 		race_pause(turn->side);
+		race_watch(turn->slot);
 		/* Pairs with die(). */
 		dead = smp_load_acquire(&turn->slot->ended);
 		pin(turn);

@@ -388,32 +388,14 @@ static void release_or_unpin(struct race_turn *turn)
 	smp_store_release(&turn->slot->ended, true);
 }
 
-/* R7, seen by somebody who does not pin: no entry without pins. */
-static void watch(struct race_turn *turn)
-{
-	struct xpin_entry entry;
-	struct folio *folio;
-	unsigned int i;
-
-	for (i = 0; i < RACE_FOLIOS; i++) {
-		folio = turn->slot->folios[i].folio;
-		if (folio_pins(folio))
-			continue;
-		smp_rmb(); /* The pins first. Pairs with lower(). */
-		if (registry_lookup(folio_pfn(folio), &entry))
-			KUNIT_FAIL(turn->side->race->test,
-				   "an entry outlives its pins");
-	}
-}
-
 static void watch_and_pin(struct race_turn *turn)
 {
 	/* Pairs with release_or_unpin(). */
 	bool ended = smp_load_acquire(&turn->slot->ended);
 
-	watch(turn);
+	race_watch(turn->slot);
 	race_pause(turn->side);
-	watch(turn);
+	race_watch(turn->slot);
 	pin(turn);
 	/* No veto after the end. */
 	if (ended)
