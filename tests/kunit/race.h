@@ -45,6 +45,7 @@ struct race_side {
  * @first: index of the first folio that it wants
  * @nr: how many
  * @held: how many of these it got: a stranger the first ones, an owner all or 0
+ * @all_or_nothing: a stranger, too, holds all or 0 this time
  * @waited: it had to wait for the other side
  * @pages: what GUP gave it
  */
@@ -54,6 +55,7 @@ struct race_turn {
 	unsigned int first;
 	unsigned int nr;
 	unsigned int held;
+	bool all_or_nothing;
 	bool waited;
 	struct page *pages[RACE_FOLIOS];
 } ____cacheline_aligned_in_smp;

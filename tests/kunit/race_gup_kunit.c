@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The races again with GUP itself, on user memory, against the API. */
+/* The races again with GUP itself, on a mapped memfd, against the API. */
 #include <linux/delay.h>
 #include <linux/mm.h>
+#include <linux/mman.h>
 
 #include "backend.h"
 #include "common.h"
@@ -15,12 +16,13 @@
 struct fixture {
 	struct race *race;
 	struct xpin_owner *owners[RACE_SIDES];
+	struct file *memfd;
 	unsigned long addr;
 	unsigned long disarmed;
 	long pins;
 };
 
-/* The folios stay the same: nothing here swaps, migrates or forks. */
+/* The folios stay the same: nothing here swaps or migrates them. */
 static int race_gup_test_init(struct kunit *test)
 {
 	struct fixture *f = kunit_kzalloc(test, sizeof(*f), GFP_KERNEL);
@@ -30,7 +32,10 @@ static int race_gup_test_init(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, f);
 	test->priv = f;
 	f->race = race_create(test, 1);
-	f->addr = map_anon(test, RACE_FOLIOS);
+	f->memfd = make_memfd(test, RACE_FOLIOS);
+	f->addr = kunit_vm_mmap(test, f->memfd, 0, RACE_FOLIOS * PAGE_SIZE,
+				PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	KUNIT_ASSERT_NE(test, 0, f->addr);
 	f->race->mm = current->mm;
 	for (i = 0; i < RACE_FOLIOS; i++) {
 		page = stranger_pin(test, f->addr + i * PAGE_SIZE);
@@ -83,21 +88,38 @@ static void become_owner(struct kunit *test, int id, unsigned int flags)
 	f->race->sides[id].owner = xpin_owner_id(f->owners[id]);
 }
 
+/* Without the locks of a page table, which pins by address share with claims. */
+static long pin_memfd(struct race_turn *turn)
+{
+	loff_t start = turn->first * PAGE_SIZE;
+	struct folio *folios[RACE_FOLIOS];
+	pgoff_t offset;
+	long ret, i;
+
+	ret = memfd_pin_folios(fixture_of(turn)->memfd, start,
+			       start + turn->nr * PAGE_SIZE - 1, folios,
+			       turn->nr, &offset);
+	for (i = 0; i < ret; i++)
+		turn->pages[i] = &folios[i]->page;
+	return ret;
+}
+
 /* R9: a short count or -EBUSY, nothing else. */
 static void pin(struct race_turn *turn)
 {
 	unsigned long addr = fixture_of(turn)->addr + turn->first * PAGE_SIZE;
-	u32 random = prandom_u32_state(&turn->side->random);
-	unsigned int flags = FOLL_WRITE;
+	u32 way = prandom_u32_state(&turn->side->random) % 4;
 	long ret;
 
-	if (random % 2)
+	turn->all_or_nothing = HAVE_MEMFD_PIN_FOLIOS && way > 1;
+	if (turn->all_or_nothing)
+		ret = pin_memfd(turn);
+	else if (way)
 		ret = pin_user_pages_unlocked(addr, turn->nr, turn->pages,
-					      flags);
+					      FOLL_WRITE);
 	else
 		ret = pin_user_pages_fast(addr, turn->nr,
-					  flags | (random & 2 ? FOLL_LONGTERM :
-								0),
+					  FOLL_WRITE | FOLL_LONGTERM,
 					  turn->pages);
 	if (ret <= 0)
 		KUNIT_EXPECT_EQ(turn->side->race->test, -EBUSY, ret);
@@ -114,12 +136,17 @@ static void unpin(struct race_turn *turn)
 static void claim_for(struct race_turn *turn, u64 *timeout_ns)
 {
 	struct fixture *f = fixture_of(turn);
+	struct xpin_owner *owner = f->owners[turn->side->id];
+	unsigned long start = turn->first * PAGE_SIZE;
 	unsigned long busy;
 	int ret;
 
-	ret = xpin_pin_user_pages(f->owners[turn->side->id],
-				  f->addr + turn->first * PAGE_SIZE, turn->nr,
-				  turn->pages, timeout_ns, &busy);
+	if (HAVE_MEMFD_PIN_FOLIOS && prandom_u32_state(&turn->side->random) % 2)
+		ret = xpin_pin_memfd(owner, f->memfd, start, turn->nr,
+				     turn->pages, timeout_ns, &busy);
+	else
+		ret = xpin_pin_user_pages(owner, f->addr + start, turn->nr,
+					  turn->pages, timeout_ns, &busy);
 	if (ret) {
 		KUNIT_EXPECT_EQ(turn->side->race->test, -EBUSY, ret);
 		KUNIT_EXPECT_LT(turn->side->race->test, busy, turn->nr);
