@@ -3,7 +3,9 @@
 #ifndef _XPIN_COMPAT_FOLIO_BATCH_H
 #define _XPIN_COMPAT_FOLIO_BATCH_H
 
-#if __has_include("linux/folio_batch.h")
+#include "probed.h"
+
+#if HAVE_FOLIO_BATCH_H
 #include <linux/folio_batch.h>
 #else
 #include <linux/pagevec.h>
