@@ -27,6 +27,7 @@ help:
 	@echo 'make dkms         dkms and apt in Debian 12 and 13 roots, and what dkms built in QEMU'
 	@echo 'make check-nops   an idle hook is NOPs, and gone when configured out'
 	@echo 'make check        checkpatch, sparse, W=1'
+	@echo 'make build-check  the module with gcc, clang and sparse for every line and architecture'
 	@echo 'make fetch        look for newer kernel sources and tools on the Debian mirror'
 	@echo 'make clean-cache  delete everything that was downloaded and built'
 	@echo
@@ -39,7 +40,7 @@ deps:
 	@$(VM)/deps
 
 fetch:
-	@for part in qemu qemu-arm libs-arm64 herd7; do $(VM)/fetch $$part --refresh || exit 1; done
+	@for part in qemu qemu-arm libs-arm64 herd7 sparse; do $(VM)/fetch $$part --refresh || exit 1; done
 	@for line in $(notdir $(wildcard kpatch/[0-9]*)); do XPIN_KERNEL=$$line $(VM)/fetch kernel --refresh || exit 1; done
 	@for release in bookworm trixie; do $(VM)/root $$release --refresh || exit 1; done
 
@@ -95,8 +96,11 @@ kpatch-check:
 check:
 	@$(VM)/check
 
+build-check:
+	@$(VM)/build-check
+
 clean-cache:
 	@$(VM)/clean-cache
 
 .PHONY: help deps fetch kernel modules xpinctl litmus kunit kunit-kasan e2e e2e-lockdep e2e-kasan \
-	dkms check-nops kpatch-check demo test test-all test-long check clean-cache
+	dkms check-nops kpatch-check demo test test-all test-long check build-check clean-cache

@@ -115,7 +115,9 @@ arm64) cross=aarch64-linux-gnu- ;;
 *) die "no such architecture: '$machine' (x86_64, arm64)" ;;
 esac
 cc=(ARCH=$machine CROSS_COMPILE=$cross CC=${cross}gcc HOSTCC=gcc)
+clang=(ARCH="$machine" LLVM=-19)
 if command -v ccache >/dev/null; then
+	clang+=(CC='ccache clang-19' HOSTCC='ccache clang-19')
 	cc=(ARCH=$machine CROSS_COMPILE=$cross CC="ccache ${cross}gcc" HOSTCC='ccache gcc')
 	export CCACHE_DIR=$cache/ccache CCACHE_NOHASHDIR=1 CCACHE_DEPEND=1 CCACHE_MAXSIZE=4G
 fi
