@@ -32,9 +32,13 @@
 #define THREADS		8
 #define PROCESSES	2
 #define HAMMERS		(THREADS + PROCESSES)
-/* The first claim of memory finds it in ZONE_MOVABLE, and the others do not. */
-#define MEMORIES	5
-#define ROUNDS		4
+/*
+ * The first claim of memory finds it in ZONE_MOVABLE, and the others do not. Two
+ * of it: where processors are emulated, each attempt to migrate a folio that is
+ * mapped by thousands of PTEs takes long.
+ */
+#define MEMORIES	2
+#define ROUNDS		10
 #define TIMEOUT		(5 * NSEC_PER_SEC)
 
 static struct shared {
