@@ -101,7 +101,7 @@ void race_pause(struct race_side *side)
 	if (side->race->cpus > 1)
 		spin(random);
 	else if (random < 8)
-		usleep_range(1, 2);
+		usleep_range(20, 40);
 }
 
 /* Part of the folios for each side. */
