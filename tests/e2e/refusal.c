@@ -219,7 +219,8 @@ static void try(const struct memory *memory, const struct attack *attack,
 
 	if (attack->memfd && memory->fd < 0)
 		unavailable(attack, &target, memory->name);
-	else
+	else if (!attack->memfd || memory->kind != MEMORY_HUGETLB_MEMFD ||
+		 !skip_without(FEATURE_UDMABUF_HUGETLB, 1))
 		attack_around_a_claim(memory, attack, position);
 }
 

@@ -63,6 +63,8 @@ static const struct {
 		"gup_test has no PIN_LONGTERM_TEST" },
 	[FEATURE_HUGETLB_NOFAULT] = { KERNEL_VERSION(6, 5, 0),
 		"follow_hugetlb_page() does not heed FOLL_NOFAULT" },
+	[FEATURE_UDMABUF_HUGETLB] = { KERNEL_VERSION(6, 11, 0),
+		"a udmabuf of huge pages spoils their counts" },
 };
 
 const char *feature_missing(enum feature feature)

@@ -10,10 +10,12 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include <linux/if_xdp.h>
+#include <linux/magic.h>
 #include <linux/udmabuf.h>
 #include <linux/version.h>
 
@@ -202,6 +204,7 @@ static ssize_t through_dmabuf(const struct attack *attack,
 		.size = target->length,
 	};
 	int device, memfd, seals, dmabuf;
+	struct statfs filesystem;
 	ssize_t n;
 
 	device = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
@@ -214,6 +217,14 @@ static ssize_t through_dmabuf(const struct attack *attack,
 		*why = "the memfd can't be opened";
 		n = -errno;
 		goto close_device;
+	}
+	/* Its mapping counts users of a huge page's parts; until 6.11. */
+	if (kernel_version() < KERNEL_VERSION(6, 11, 0) &&
+	    !fstatfs(memfd, &filesystem) &&
+	    filesystem.f_type == HUGETLBFS_MAGIC) {
+		*why = "on this kernel a udmabuf of huge pages spoils their counts";
+		n = -EOPNOTSUPP;
+		goto close_memfd;
 	}
 	seals = fcntl(memfd, F_GET_SEALS);
 	if (seals < 0 || !(seals & F_SEAL_SHRINK) ||
