@@ -44,23 +44,28 @@ static const struct gup_pin_notifier notifier = {
 	.unpin = guard_unpin,
 };
 
+static void disarm(struct work_struct *work);
+
+static struct delayed_work disarm_work[BACKEND_EVENTS] = {
+	[BACKEND_PIN] = __DELAYED_WORK_INITIALIZER(disarm_work[BACKEND_PIN],
+						   disarm, 0),
+	[BACKEND_UNPIN] = __DELAYED_WORK_INITIALIZER(disarm_work[BACKEND_UNPIN],
+						     disarm, 0),
+	[BACKEND_GET] = __DELAYED_WORK_INITIALIZER(disarm_work[BACKEND_GET],
+						   disarm, 0),
+};
+
 static void disarm(struct work_struct *work)
 {
-	unsigned long idle = 0;
-	int event;
+	int event = to_delayed_work(work) - disarm_work;
 
 	mutex_lock(&arm_lock);
-	for (event = 0; event < BACKEND_EVENTS; event++)
-		if (!users[event])
-			idle |= notifier_event[event];
-	idle &= armed;
-	if (idle)
-		gup_pin_notifier_disarm(&notifier, idle);
-	armed &= ~idle;
+	if (!users[event] && armed & notifier_event[event]) {
+		gup_pin_notifier_disarm(&notifier, notifier_event[event]);
+		armed &= ~notifier_event[event];
+	}
 	mutex_unlock(&arm_lock);
 }
-
-static DECLARE_DELAYED_WORK(disarm_work, disarm);
 
 /**
  * backend_register() - find out whether pins can be refused on this kernel
@@ -85,7 +90,10 @@ int backend_register(void)
  */
 void backend_unregister(void)
 {
-	cancel_delayed_work_sync(&disarm_work);
+	int event;
+
+	for (event = 0; event < BACKEND_EVENTS; event++)
+		cancel_delayed_work_sync(&disarm_work[event]);
 	gup_pin_notifier_unregister(&notifier);
 	armed = 0;
 }
@@ -121,7 +129,7 @@ void backend_put(enum backend_event event)
 	mutex_lock(&arm_lock);
 	/* "Long", because it may wait for the grace period of an arming. */
 	if (!--users[event])
-		mod_delayed_work(system_long_wq, &disarm_work,
+		mod_delayed_work(system_long_wq, &disarm_work[event],
 				 backend_disarm_delay);
 	mutex_unlock(&arm_lock);
 }

@@ -409,12 +409,13 @@ withdraw:
 
 /* pin_peek(), in a call that is marked as ours: who has it must not matter. */
 static struct folio *peek(const struct xpin_owner *owner,
-			  const struct pin_source *source, unsigned long index)
+			  const struct pin_source *source, unsigned long index,
+			  bool write)
 {
 	struct folio *folio;
 
 	registry_call_begin(&owner->registry);
-	folio = pin_peek(source, index);
+	folio = pin_peek(source, index, write);
 	registry_call_end();
 	return folio;
 }
@@ -430,7 +431,7 @@ static struct folio *peek(const struct xpin_owner *owner,
 u8 claim_page_state(struct xpin_owner *owner, unsigned long addr)
 {
 	const struct pin_source source = { .start = addr };
-	struct folio *folio = peek(owner, &source, 0);
+	struct folio *folio = peek(owner, &source, 0, false);
 	u8 state = XPIN_PAGE_NONE;
 	struct xpin_entry entry;
 
@@ -472,7 +473,8 @@ static unsigned long first_pinned(const struct xpin_owner *owner,
 	unsigned int i;
 
 	for (i = 0; i < chunk->nr_pages; i++) {
-		folio = peek(owner, chunk->source, chunk->first + i);
+		/* What can't be written to is not what will be claimed. */
+		folio = peek(owner, chunk->source, chunk->first + i, true);
 		if (!folio)
 			continue;
 		if (folio_pins(folio) &&
@@ -900,21 +902,35 @@ EXPORT_SYMBOL_GPL(xpin_unshare_pages);
 
 /* --- Plain references --- */
 
-/* The pages in folios with plain references that nothing we know of explains. */
+/* Does @folio, of ours, have plain references that nothing we know of explains? */
+static bool folio_referenced(struct folio *folio)
+{
+	unsigned long pfn = folio_pfn(folio);
+	struct xpin_entry entry, now;
+	bool ret;
+
+	/* Pins that another thread releases meanwhile must explain nothing. */
+	do {
+		if (!registry_lookup(pfn, &entry))
+			return false;
+		ret = refs_unexplained(folio, entry.pins);
+	} while (!ret && registry_lookup(pfn, &now) && now.pins != entry.pins);
+	return ret;
+}
+
+/* The pages in such folios. */
 static unsigned long count_referenced(struct page **pages,
 				      unsigned long nr_pages)
 {
 	struct folio_pins runs[CLAIM_BATCH];
 	unsigned long done, next, referenced = 0;
-	struct xpin_entry entry;
 	unsigned int i, nr;
 
 	for (done = 0; done < nr_pages; done = next) {
 		nr = gather_runs(pages, done, nr_pages, runs, CLAIM_BATCH,
 				 &next);
 		for (i = 0; i < nr; i++)
-			if (registry_lookup(folio_pfn(runs[i].folio), &entry) &&
-			    refs_unexplained(runs[i].folio, entry.pins))
+			if (folio_referenced(runs[i].folio))
 				referenced += runs[i].pins;
 		cond_resched();
 	}

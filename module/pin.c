@@ -287,16 +287,34 @@ int pin_pages(const struct pin_source *source, unsigned long first,
 	return ret;
 }
 
+/* Is there hugetlb memory at @addr? A moment later it may be something else. */
+static bool is_hugetlb(unsigned long addr)
+{
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
+	bool ret;
+
+	mmap_read_lock(mm);
+	vma = find_vma(mm, addr);
+	ret = vma && vma->vm_start <= addr && is_vm_hugetlb_page(vma);
+	mmap_read_unlock(mm);
+	return ret;
+}
+
 /**
  * pin_peek() - look at what is there, without a pin and without a fault
  * @source: where
  * @index: of the page in @source
+ * @write: only at what could be written to without a fault
  *
  * Context: may sleep.
  * Return: the page's folio, to be given back by folio_put(), or NULL.
  */
-struct folio *pin_peek(const struct pin_source *source, unsigned long index)
+struct folio *pin_peek(const struct pin_source *source, unsigned long index,
+		       bool write)
 {
+	unsigned long addr = source->start + index * PAGE_SIZE;
+	unsigned int flags = write ? FOLL_WRITE : 0;
 	struct folio *folio;
 	struct page *page;
 
@@ -305,8 +323,11 @@ struct folio *pin_peek(const struct pin_source *source, unsigned long index)
 					  (source->start >> PAGE_SHIFT) + index);
 		return IS_ERR(folio) ? NULL : folio;
 	}
-	if (get_user_pages_fast(source->start + index * PAGE_SIZE, 1,
-				FOLL_NOFAULT, &page) != 1)
+	if (get_user_pages_fast_only(addr, 1, flags, &page) == 1)
+		return page_folio(page);
+	/* Where hugetlb memory has a walk of its own, that faults in all the same. */
+	if (is_hugetlb(untagged_addr(addr)) ||
+	    get_user_pages_fast(addr, 1, flags | FOLL_NOFAULT, &page) != 1)
 		return NULL;
 	return page_folio(page);
 }

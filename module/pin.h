@@ -20,7 +20,8 @@ struct pin_source {
 int pin_pages(const struct pin_source *source, unsigned long first,
 	      unsigned int nr_pages, struct page **pages, unsigned long *at);
 int pin_memfd_check(struct file *memfd, u64 start, unsigned long nr_pages);
-struct folio *pin_peek(const struct pin_source *source, unsigned long index);
+struct folio *pin_peek(const struct pin_source *source, unsigned long index,
+		       bool write);
 int pin_interrupted(void);
 bool pin_folio_ownable(struct folio *folio);
 

@@ -64,14 +64,16 @@ static long refs_explained(struct folio *folio)
  * Beside those of mappings, of the page cache and of the swap cache.
  *
  * Context: any.
- * Return: true when somebody has, or when the folio is mapped or unmapped at
- * this moment. False when nobody has, unless it is unmapped at this moment.
+ * Return: true when somebody has, or when the folio is mapped at this moment.
+ * False when nobody has, unless it is unmapped at this moment.
  */
 bool refs_unexplained(struct folio *folio, unsigned int pins)
 {
 	/* A small folio keeps its pins there, a large one beside it. */
 	long per_pin = folio_test_large(folio) ? 1 : GUP_PIN_COUNTING_BIAS;
-	long refs = folio_ref_count(folio);
+	long explained = refs_explained(folio) + pins * per_pin;
 
-	return refs > refs_explained(folio) + pins * per_pin;
+	/* What is mapped meanwhile must not explain somebody's reference. */
+	smp_rmb();
+	return folio_ref_count(folio) > explained;
 }

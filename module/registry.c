@@ -94,6 +94,7 @@
  */
 #include <linux/bitmap.h>
 #include <linux/hash.h>
+#include <linux/jiffies.h>
 #include <linux/mutex.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
@@ -639,9 +640,11 @@ u32 registry_call_owner(void)
 
 /* --- What claims can't pin yet --- */
 
-/* A PID, as in PID_MAX_LIMIT, and a hash share an XArray value. */
+/* A PID, as in PID_MAX_LIMIT, a time and a hash share an XArray value. */
 #define WANTED_PID_BITS		22
-#define WANTED_PLACE_BITS	(BITS_PER_LONG - 1 - WANTED_PID_BITS)
+#define WANTED_TIME_BITS	10
+#define WANTED_PLACE_SHIFT	(WANTED_PID_BITS + WANTED_TIME_BITS)
+#define WANTED_PLACE_BITS	(BITS_PER_LONG - 1 - WANTED_PLACE_SHIFT)
 
 /*
  * Where a folio belongs. Nobody holds a reference, so the folio may be freed,
@@ -656,13 +659,21 @@ static unsigned long wanted_place(struct folio *folio)
 			 WANTED_PLACE_BITS);
 }
 
+/* Seconds, which wrap around. */
+static unsigned long wanted_time(void)
+{
+	return (jiffies / HZ) & (BIT(WANTED_TIME_BITS) - 1);
+}
+
 /**
  * registry_want() - have strangers refused who peek at a folio
  * @folio: which the caller holds a reference to, for now
  *
- * Until this task's registry_want_nothing(). Once the folio has migrated or is
- * gone for another reason, this refuses nobody: then its PFN stands for another
- * place. The new folio needs no mark, nothing keeps the claimer from pinning it.
+ * Until this task's registry_want_nothing(), but not for longer than two seconds:
+ * the claimer may be held up in a page fault, which no timeout ends. So it has to
+ * say again what it still wants. Once the folio has migrated or is gone for
+ * another reason, this refuses nobody: then its PFN stands for another place. The
+ * new folio needs no mark, nothing keeps the claimer from pinning it.
  * Of two tasks that want a folio the last one counts: when it is through, the
  * other's next attempt marks the folio again. Must not fail, since nobody would
  * notice that claims starve.
@@ -671,7 +682,8 @@ static unsigned long wanted_place(struct folio *folio)
  */
 void registry_want(struct folio *folio)
 {
-	unsigned long value = wanted_place(folio) << WANTED_PID_BITS |
+	unsigned long value = wanted_place(folio) << WANTED_PLACE_SHIFT |
+			      wanted_time() << WANTED_PID_BITS |
 			      task_pid_nr(current);
 
 	BUILD_BUG_ON(BIT(WANTED_PID_BITS) < PID_MAX_LIMIT);
@@ -707,9 +719,15 @@ void registry_want_nothing(void)
 bool registry_wanted(struct folio *folio)
 {
 	void *packed = xa_load(&wanted, folio_pfn(folio));
+	unsigned long value, age;
 
-	return packed &&
-	       xa_to_value(packed) >> WANTED_PID_BITS == wanted_place(folio) &&
+	if (!packed)
+		return false;
+	value = xa_to_value(packed);
+	age = (wanted_time() - (value >> WANTED_PID_BITS)) &
+	      (BIT(WANTED_TIME_BITS) - 1);
+	return age <= 1 &&
+	       value >> WANTED_PLACE_SHIFT == wanted_place(folio) &&
 	       !registry_call_owner();
 }
 

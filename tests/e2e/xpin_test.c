@@ -61,8 +61,6 @@ static const struct {
 		"there is no UFFDIO_MOVE" },
 	[FEATURE_GUP_TEST_LONGTERM] = { KERNEL_VERSION(6, 2, 0),
 		"gup_test has no PIN_LONGTERM_TEST" },
-	[FEATURE_HUGETLB_NOFAULT] = { KERNEL_VERSION(6, 5, 0),
-		"follow_hugetlb_page() does not heed FOLL_NOFAULT" },
 	[FEATURE_UDMABUF_HUGETLB] = { KERNEL_VERSION(6, 11, 0),
 		"a udmabuf of huge pages spoils their counts" },
 };

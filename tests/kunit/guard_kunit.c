@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What strangers, owners and interrupts are told. */
 #include <linux/completion.h>
+#include <linux/delay.h>
 #include <linux/timer.h>
 #include <linux/workqueue.h>
 
@@ -225,6 +226,20 @@ static void wanted_is_a_folio_in_its_place(struct kunit *test)
 	__free_page(page);
 }
 
+/* Who is held up does not keep strangers away for ever. */
+static void wanted_is_forgotten(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	registry_want(page_folio(f->pages[0]));
+	KUNIT_EXPECT_FALSE(test, ask_peek(f->pages[0]));
+	msleep(2 * MSEC_PER_SEC + 100);
+	KUNIT_EXPECT_TRUE(test, ask_peek(f->pages[0]));
+	registry_want(page_folio(f->pages[0]));
+	KUNIT_EXPECT_FALSE(test, ask_peek(f->pages[0]));
+	registry_want_nothing();
+}
+
 struct other_task {
 	struct work_struct work;
 	struct folio *folio;
@@ -367,6 +382,7 @@ static struct kunit_case guard_cases[] = {
 	KUNIT_CASE(references_are_denied_while_exclusive),
 	KUNIT_CASE(wanted_pages_are_left_alone),
 	KUNIT_CASE(wanted_is_a_folio_in_its_place),
+	KUNIT_CASE(wanted_is_forgotten),
 	KUNIT_CASE(other_tasks_go_on_wanting),
 	KUNIT_CASE(interrupts_are_strangers),
 	KUNIT_CASE(plain_unpin_ends_ownership),
