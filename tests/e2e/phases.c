@@ -599,6 +599,10 @@ int main(void)
 
 	for (i = 0; i < ARRAY_SIZE(phases); i++) {
 		phase = &phases[i];
+		if (phase->obstacle == PAGE_FAULT &&
+		    skip_without(FEATURE_LONGTERM_RETRY,
+				 EVENTS - phase->not_freezable))
+			continue;
 		if (phase->memfd &&
 		    skip_without(FEATURE_MEMFD_PIN,
 				 EVENTS - phase->not_freezable))

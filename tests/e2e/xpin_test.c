@@ -63,6 +63,10 @@ static const struct {
 		"gup_test has no PIN_LONGTERM_TEST" },
 	[FEATURE_UDMABUF_HUGETLB] = { KERNEL_VERSION(6, 11, 0),
 		"a udmabuf of huge pages spoils their counts" },
+	[FEATURE_LONGTERM_RETRY] = { KERNEL_VERSION(6, 3, 0),
+		"a long-term pin does not wait for a userfaultfd: EFAULT" },
+	[FEATURE_FAILSLAB_FILE] = { KERNEL_VERSION(6, 2, 0),
+		"only the command line says which caches fail: slub_debug=A" },
 };
 
 const char *feature_missing(enum feature feature)
