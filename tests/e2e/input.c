@@ -331,6 +331,8 @@ static const struct wrong {
 	bool pinned;
 	/* Reading it is the end. */
 	bool untouchable;
+	/* With this feature it is as [vdso] is: GUP reads it, and can't write. */
+	enum feature readable;
 } wrongs[] = {
 	{ "a hole", hole, -EFAULT, XPIN_PAGE_NONE, .untouchable = true },
 	{ "read-only memory", read_only, -EFAULT, XPIN_PAGE_FREE,
@@ -356,7 +358,7 @@ static const struct wrong {
 	{ "the firmware's memory", firmware, -EOPNOTSUPP, XPIN_PAGE_NONE,
 	  .pinned = false },
 	{ "[vvar]", vvar_page, -EOPNOTSUPP, XPIN_PAGE_NONE,
-	  .pinned = false },
+	  .pinned = false, .readable = FEATURE_VVAR_PAGES },
 	{ "[vdso]", vdso_page, -EFAULT, XPIN_PAGE_NONE, .pinned = true },
 	{ "an io_uring's ring", ring, -EOPNOTSUPP, XPIN_PAGE_NONE,
 	  .pinned = true },
@@ -596,8 +598,15 @@ int main(void)
 
 	bad_ranges();
 	out_of_reach();
-	for (i = 0; i < ARRAY_SIZE(wrongs); i++)
-		wrong_memory(&wrongs[i]);
+	for (i = 0; i < ARRAY_SIZE(wrongs); i++) {
+		struct wrong wrong = wrongs[i];
+
+		if (wrong.readable && !feature_missing(wrong.readable)) {
+			wrong.error = -EFAULT;
+			wrong.pinned = true;
+		}
+		wrong_memory(&wrong);
+	}
 	not_there_yet();
 	zero_page();
 	huge_zero_page();

@@ -59,6 +59,9 @@ static const struct {
 #endif
 	[FEATURE_UFFDIO_MOVE] = { KERNEL_VERSION(6, 8, 0),
 		"there is no UFFDIO_MOVE" },
+	/* In 7.3 or not long before it; 6.12 is without. */
+	[FEATURE_VVAR_PAGES] = { KERNEL_VERSION(7, 3, 0),
+		"[vvar] is made of PFNs, not of pages" },
 	[FEATURE_GUP_TEST_LONGTERM] = { KERNEL_VERSION(6, 2, 0),
 		"gup_test has no PIN_LONGTERM_TEST" },
 	[FEATURE_UDMABUF_HUGETLB] = { KERNEL_VERSION(6, 11, 0),
