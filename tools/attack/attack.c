@@ -369,24 +369,24 @@ out:
 static const struct attack_answer process_vm_answers[] = {
 	{
 		.first = EFAULT, .later = ATTACK_SHORT,
-		.reason = "process_vm_rw_single_vec() says EFAULT for every failure, "
-			  "process_vm_rw_core() the bytes so far if there are any",
+		.reason =
+			"process_vm_rw_single_vec() says EFAULT for every failure, process_vm_rw_core() the bytes so far if there are any",
 	},
 };
 
 static const struct attack_answer io_pin_pages_answers[] = {
 	{
 		.first = EBUSY, .later = ATTACK_REFUSED, .later_error = EFAULT,
-		.reason = "io_pin_pages() passes an error on and says EFAULT for a "
-			  "short count",
+		.reason =
+			"io_pin_pages() passes an error on and says EFAULT for a short count",
 	},
 };
 
 static const struct attack_answer xdp_umem_answers[] = {
 	{
 		.first = EBUSY, .later = ATTACK_REFUSED, .later_error = ENOMEM,
-		.reason = "xdp_umem_pin_pages() passes an error on and says ENOMEM "
-			  "for a short count",
+		.reason =
+			"xdp_umem_pin_pages() passes an error on and says ENOMEM for a short count",
 	},
 };
 
@@ -394,8 +394,8 @@ static const struct attack_answer udmabuf_answers[] = {
 	{
 		.since = KERNEL_VERSION(6, 11, 0),
 		.first = EBUSY, .later = ATTACK_REFUSED, .later_error = EBUSY,
-		.reason = "memfd_pin_folios() pins all of the range or nothing; "
-			  "udmabuf_create() passes its error on",
+		.reason =
+			"memfd_pin_folios() pins all of the range or nothing; udmabuf_create() passes its error on",
 	},
 	{
 		.later = ATTACK_SUCCEEDED, .later_unpinned = true,
@@ -413,9 +413,8 @@ static const struct attack_answer direct_block_answers[] = {
 	{
 		.since = KERNEL_VERSION(6, 5, 0),
 		.first = EBUSY, .later = ATTACK_SUCCEEDED, .later_unpinned = true,
-		.reason = "a short direct part is no error to the block device: it "
-			  "does the rest through the page cache, which copies with "
-			  "the process's own mapping and pins nothing",
+		.reason =
+			"a short direct part is no error to the block device: it does the rest through the page cache, which copies with the process's own mapping and pins nothing",
 	},
 	DIRECT_IO_BY_GET,
 };
@@ -424,8 +423,8 @@ static const struct attack_answer aio_block_answers[] = {
 	{
 		.since = KERNEL_VERSION(6, 5, 0),
 		.first = EBUSY, .later = ATTACK_SHORT,
-		.reason = "__blkdev_direct_IO_async() submits the pages it got, and "
-			  "when these are done nobody does the rest",
+		.reason =
+			"__blkdev_direct_IO_async() submits the pages it got, and when these are done nobody does the rest",
 	},
 	DIRECT_IO_BY_GET,
 };
@@ -434,8 +433,8 @@ static const struct attack_answer vectors_block_answers[] = {
 	{
 		.since = KERNEL_VERSION(6, 5, 0),
 		.first = EBUSY, .later = ATTACK_REFUSED, .later_error = EBUSY,
-		.reason = "__blkdev_direct_IO(), which is for more than one bio, "
-			  "returns the error although earlier bios were transferred",
+		.reason =
+			"__blkdev_direct_IO(), which is for more than one bio, returns the error although earlier bios were transferred",
 	},
 	DIRECT_IO_BY_GET,
 };
@@ -444,14 +443,14 @@ static const struct attack_answer aio_vectors_block_answers[] = {
 	{
 		.since = KERNEL_VERSION(7, 3, 0),
 		.first = EBUSY, .later = ATTACK_REFUSED, .later_error = EBUSY,
-		.reason = "__blkdev_direct_IO() completes the bio that it can't fill "
-			  "with the status that stands for the errno",
+		.reason =
+			"__blkdev_direct_IO() completes the bio that it can't fill with the status that stands for the errno",
 	},
 	{
 		.since = KERNEL_VERSION(6, 5, 0),
 		.first = EIO, .later = ATTACK_REFUSED, .later_error = EIO,
-		.reason = "__blkdev_direct_IO() completes the bio that it can't fill "
-			  "with BLK_STS_IOERR, and nobody waits for the errno",
+		.reason =
+			"__blkdev_direct_IO() completes the bio that it can't fill with BLK_STS_IOERR, and nobody waits for the errno",
 	},
 	DIRECT_IO_BY_GET,
 };
@@ -460,8 +459,8 @@ static const struct attack_answer direct_file_answers[] = {
 	{
 		.since = KERNEL_VERSION(6, 5, 0),
 		.first = EBUSY, .later = ATTACK_REFUSED, .later_error = EBUSY,
-		.reason = "__iomap_dio_rw() fails the whole call although the pages "
-			  "before were transferred; only EFAULT would be masked",
+		.reason =
+			"__iomap_dio_rw() fails the whole call although the pages before were transferred; only EFAULT would be masked",
 	},
 	DIRECT_IO_BY_GET,
 };

@@ -106,24 +106,24 @@ static ssize_t splice_out(const struct attack *attack,
 static const struct attack_answer proc_mem_answers[] = {
 	{
 		.first = EIO, .later = ATTACK_SHORT,
-		.reason = "access_remote_vm() says how many bytes it moved, and "
-			  "mem_rw() EIO when it was none",
+		.reason =
+			"access_remote_vm() says how many bytes it moved, and mem_rw() EIO when it was none",
 	},
 };
 
 static const struct attack_answer ptrace_answers[] = {
 	{
 		.first = EIO, .later = ATTACK_SHORT,
-		.reason = "generic_ptrace_peekdata() and _pokedata() say EIO when "
-			  "access_remote_vm() did not move the whole word",
+		.reason =
+			"generic_ptrace_peekdata() and _pokedata() say EIO when access_remote_vm() did not move the whole word",
 	},
 };
 
 static const struct attack_answer vmsplice_answers[] = {
 	{
 		.first = EBUSY, .later = ATTACK_SHORT,
-		.reason = "iter_to_pipe() passes an error on unless pages went into "
-			  "the pipe before",
+		.reason =
+			"iter_to_pipe() passes an error on unless pages went into the pipe before",
 	},
 };
 
