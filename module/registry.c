@@ -116,7 +116,7 @@ static atomic_long_t nr_owners = ATOMIC_LONG_INIT(0);
 /* PID of a task inside one of our calls of GUP -> identity of the owner. */
 static DEFINE_XARRAY(calls);
 
-/* PFN of a folio that a claim can't pin yet -> place of the folio, and who. */
+/* PFN of a folio that a claim can't pin yet -> place of the folio, when, and who. */
 static DEFINE_XARRAY(wanted);
 
 /* --- The filter: sections of a page, each with a bit for every PFN in it --- */
