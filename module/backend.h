@@ -28,13 +28,16 @@ extern unsigned long backend_disarm_delay;
 int backend_register(void);
 void backend_unregister(void);
 
-void backend_get(enum backend_event event);
+bool backend_can(enum backend_event event);
+int backend_get(enum backend_event event);
 void backend_put(enum backend_event event);
 
 void backend_drain_begin(void);
 void backend_drain_end(void);
 
+extern const char backend_name[];
 u32 backend_id(void);
 unsigned int backend_armed(void);
+pid_t backend_waits_for(void);
 
 #endif /* _XPIN_BACKEND_H */

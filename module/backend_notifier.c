@@ -106,8 +106,9 @@ void backend_unregister(void)
  * before this returns, and can be seen in the folio's count.
  *
  * Context: may sleep, for a grace period.
+ * Return: 0.
  */
-void backend_get(enum backend_event event)
+int backend_get(enum backend_event event)
 {
 	mutex_lock(&arm_lock);
 	users[event]++;
@@ -116,6 +117,7 @@ void backend_get(enum backend_event event)
 		armed |= notifier_event[event];
 	}
 	mutex_unlock(&arm_lock);
+	return 0;
 }
 
 /**
@@ -155,6 +157,17 @@ void backend_drain_end(void)
 }
 
 /**
+ * backend_can() - is there such an event on this kernel?
+ * @event: one of enum backend_event
+ *
+ * Return: whether backend_get() may succeed.
+ */
+bool backend_can(enum backend_event event)
+{
+	return true;
+}
+
+/**
  * backend_id() - which backend this is
  *
  * Return: one of enum xpin_backend.
@@ -180,5 +193,16 @@ unsigned int backend_armed(void)
 	return mask;
 }
 
+/**
+ * backend_waits_for() - whose call is in the way of arming
+ *
+ * Return: 0: nobody's.
+ */
+pid_t backend_waits_for(void)
+{
+	return 0;
+}
+
+const char backend_name[] = "notifier";
 /* For who asks before loading it: modinfo -F backend xpin. */
 MODULE_INFO(backend, "notifier");

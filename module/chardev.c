@@ -366,7 +366,8 @@ static int ioctl_info(struct xpin_file *file, void *arg)
 
 	info->api_version = XPIN_API_VERSION;
 	info->backend = backend_id();
-	info->features = XPIN_FEATURE_DENY_GET;
+	if (backend_can(BACKEND_GET))
+		info->features |= XPIN_FEATURE_DENY_GET;
 	if (HAVE_MEMFD_PIN_FOLIOS)
 		info->features |= XPIN_FEATURE_MEMFD;
 	return 0;
@@ -392,6 +393,8 @@ static int do_claim(struct xpin_file *file, struct file *memfd,
 	u32 id;
 	int ret;
 
+	if (req->flags & XPIN_CLAIM_DENY_GET && !backend_can(BACKEND_GET))
+		return -EOPNOTSUPP;
 	/* Mapped or not: asking for so much room would have others killed. */
 	if (nr_pages > totalram_pages())
 		return -ENOMEM;

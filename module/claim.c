@@ -78,15 +78,22 @@ static int owner_charge(struct xpin_owner *owner)
 	return ret;
 }
 
-static void owner_begin_call(struct xpin_owner *owner)
+/*
+ * Needs owner_end_call(), whatever it returns: 0, or an error of backend_get(),
+ * and then nothing new may be claimed. An owner that has entries gets no error.
+ */
+static int owner_begin_call(struct xpin_owner *owner)
 {
+	int ret = 0;
+
 	mutex_lock(&owner->lock);
 	owner->calls++;
 	if (!owner->armed) {
-		backend_get(BACKEND_PIN);
-		owner->armed = true;
+		ret = backend_get(BACKEND_PIN);
+		owner->armed = !ret;
 	}
 	mutex_unlock(&owner->lock);
+	return ret;
 }
 
 static void owner_end_call(struct xpin_owner *owner)
@@ -94,7 +101,8 @@ static void owner_end_call(struct xpin_owner *owner)
 	owner_charge(owner);
 	mutex_lock(&owner->lock);
 	if (!--owner->calls) {
-		if (!atomic_long_read(&owner->registry.entries)) {
+		if (owner->armed &&
+		    !atomic_long_read(&owner->registry.entries)) {
 			backend_put(BACKEND_PIN);
 			owner->armed = false;
 		}
@@ -108,14 +116,17 @@ static void owner_end_call(struct xpin_owner *owner)
 }
 
 /* Inside of a call, at the end of which it is seen whether it is still needed. */
-static void owner_arm_get(struct xpin_owner *owner)
+static int owner_arm_get(struct xpin_owner *owner)
 {
+	int ret = 0;
+
 	mutex_lock(&owner->lock);
 	if (!owner->get_armed) {
-		backend_get(BACKEND_GET);
-		owner->get_armed = true;
+		ret = backend_get(BACKEND_GET);
+		owner->get_armed = !ret;
 	}
 	mutex_unlock(&owner->lock);
+	return ret;
 }
 
 /**
@@ -128,8 +139,9 @@ static void owner_arm_get(struct xpin_owner *owner)
  *
  * Context: process context with an mm; may sleep.
  * Return: the owner, to be ended by xpin_owner_destroy(); ERR_PTR of -EINVAL
- * for unknown flags or a task without an mm, -ENOMEM, or -EBUSY when there are
- * too many owners.
+ * for unknown flags or a task without an mm, -EOPNOTSUPP for
+ * XPIN_OWNER_PLAIN_UNPIN where unpins are not reported (a stock kernel), -ENOMEM,
+ * or -EBUSY when there are too many owners.
  */
 struct xpin_owner *xpin_owner_create(unsigned int flags)
 {
@@ -138,6 +150,8 @@ struct xpin_owner *xpin_owner_create(unsigned int flags)
 
 	if (flags & ~XPIN_OWNER_PLAIN_UNPIN || !current->mm)
 		return ERR_PTR(-EINVAL);
+	if (flags & XPIN_OWNER_PLAIN_UNPIN && !backend_can(BACKEND_UNPIN))
+		return ERR_PTR(-EOPNOTSUPP);
 
 	owner = kzalloc(sizeof(*owner), GFP_KERNEL_ACCOUNT);
 	if (!owner)
@@ -584,6 +598,7 @@ static u64 *wait_limit(u64 *timeout_ns, u64 *left)
  */
 void claim_release_begin(struct xpin_owner *owner)
 {
+	/* It is armed: what is released was claimed. */
 	owner_begin_call(owner);
 	registry_call_begin(&owner->registry);
 }
@@ -628,6 +643,25 @@ void claim_release(struct xpin_owner *owner, struct page **pages,
 	}
 }
 
+/*
+ * Begin a call that claims, and wait for who may still pin without being asked.
+ * Needs owner_end_call(), whatever it returns.
+ */
+static int owner_begin_claim(struct xpin_owner *owner, u64 *wait_ns)
+{
+	ktime_t begin = ktime_get();
+	int ret = owner_begin_call(owner);
+
+	while (ret == -EBUSY && *wait_ns && !signal_pending(current)) {
+		owner_end_call(owner);
+		charge_wait(wait_ns, begin);
+		begin = ktime_get();
+		ret = owner_begin_call(owner);
+	}
+	return ret == -EBUSY && signal_pending(current) ? pin_interrupted() :
+							  ret;
+}
+
 /* Take all of a source, chunk by chunk, or nothing. */
 static int claim_source(struct xpin_owner *owner,
 			const struct pin_source *source, unsigned long nr_pages,
@@ -638,7 +672,7 @@ static int claim_source(struct xpin_owner *owner,
 	unsigned long done, at = ULONG_MAX;
 	struct folio_pins *folios;
 	struct chunk chunk;
-	int ret = 0;
+	int ret;
 
 	if (!PAGE_ALIGNED(source->start) || !nr_pages ||
 	    nr_pages > (ULONG_MAX - source->start) / PAGE_SIZE)
@@ -649,8 +683,8 @@ static int claim_source(struct xpin_owner *owner,
 	if (!folios)
 		return -ENOMEM;
 
-	owner_begin_call(owner);
-	for (done = 0; done < nr_pages; done += chunk.nr_pages) {
+	ret = owner_begin_claim(owner, wait_ns);
+	for (done = 0; !ret && done < nr_pages; done += chunk.nr_pages) {
 		chunk = (struct chunk){
 			.source = source,
 			.first = done,
@@ -696,7 +730,9 @@ static int claim_source(struct xpin_owner *owner,
  * Context: process context of the owner's mm; may sleep, also in page faults.
  * Takes the mmap_lock, so not from an mmu notifier or a fault handler.
  * Return: 0; -EIO on another mm; -EINVAL for a misaligned or empty range;
- * -EBUSY when somebody else pins or owns a folio; -EFAULT when GUP can't reach
+ * -EBUSY when somebody else pins or owns a folio, or pins anything since before
+ * pins could be refused (a stock kernel; without @busy); -ENODEV when they can't be
+ * refused any more (likewise); -EFAULT when GUP can't reach
  * a page, -EOPNOTSUPP when it is memory that can't be owned (files, devices);
  * -ENOMEM for RLIMIT_MEMLOCK or memory; -EINTR when killed; -ERESTARTNOHAND by
  * a signal and -ERESTARTNOINTR when the task must go to user mode before it
@@ -871,7 +907,7 @@ int xpin_unshare_pages(struct xpin_owner *owner, struct page **pages,
 	unsigned long done, at = ULONG_MAX;
 	struct folio_pins *folios;
 	unsigned int nr, nr_folios;
-	int ret = 0;
+	int ret;
 
 	if (busy)
 		*busy = ULONG_MAX;
@@ -880,8 +916,8 @@ int xpin_unshare_pages(struct xpin_owner *owner, struct page **pages,
 	if (!folios)
 		return -ENOMEM;
 
-	owner_begin_call(owner);
-	for (done = 0; done < nr_pages; done += nr) {
+	ret = owner_begin_claim(owner, wait_ns);
+	for (done = 0; !ret && done < nr_pages; done += nr) {
 		nr = min_t(unsigned long, nr_pages - done, CLAIM_CHUNK);
 		nr_folios = gather_folios(pages + done, nr, folios);
 		ret = claim_settle(owner, folios, nr_folios, REGISTRY_EXCL,
@@ -962,17 +998,21 @@ static unsigned long count_referenced(struct page **pages,
  * as compaction or a walk of a page table takes one.
  *
  * Context: process context, any mm; may sleep. Does not fail.
- * Return: how many of the pages are in folios with such references.
+ * Return: how many of the pages are in folios with such references; -EOPNOTSUPP
+ * where plain references can't be refused (a stock kernel).
  */
-unsigned long xpin_deny_get_pages(struct xpin_owner *owner, struct page **pages,
-				  unsigned long nr_pages)
+long xpin_deny_get_pages(struct xpin_owner *owner, struct page **pages,
+			 unsigned long nr_pages)
 {
 	struct folio_pins runs[CLAIM_BATCH];
-	unsigned long done, next, referenced;
+	unsigned long done, next;
 	unsigned int nr;
+	long referenced;
 
 	owner_begin_call(owner);
-	owner_arm_get(owner);
+	referenced = owner_arm_get(owner);
+	if (referenced)
+		goto out;
 	for (done = 0; done < nr_pages; done = next) {
 		nr = gather_runs(pages, done, nr_pages, runs, CLAIM_BATCH,
 				 &next);
@@ -989,6 +1029,7 @@ unsigned long xpin_deny_get_pages(struct xpin_owner *owner, struct page **pages,
 		refs_settle(page_folio(pages[0]));
 		referenced = count_referenced(pages, nr_pages);
 	}
+out:
 	owner_end_call(owner);
 	return referenced;
 }

@@ -16,6 +16,7 @@ static int stats_show(struct seq_file *m, void *unused)
 	seq_printf(m, "entries %lu\n", registry_entries());
 	seq_printf(m, "vetoes %lu\n", guard_vetoes());
 	seq_printf(m, "armed %u\n", backend_armed());
+	seq_printf(m, "waits_for %d\n", backend_waits_for());
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(stats);

@@ -38,8 +38,8 @@ unsigned long xpin_share_pages(struct xpin_owner *owner, struct page **pages,
 int xpin_unshare_pages(struct xpin_owner *owner, struct page **pages,
 		       unsigned long nr_pages, u64 *timeout_ns,
 		       unsigned long *busy);
-unsigned long xpin_deny_get_pages(struct xpin_owner *owner, struct page **pages,
-				  unsigned long nr_pages);
+long xpin_deny_get_pages(struct xpin_owner *owner, struct page **pages,
+			 unsigned long nr_pages);
 u32 xpin_folio_owner(struct folio *folio);
 u32 xpin_owner_id(const struct xpin_owner *owner);
 

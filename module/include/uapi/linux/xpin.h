@@ -30,7 +30,9 @@
  *    of the page size, or a flag is unknown.
  *  - EFAULT: the structure, or memory to be claimed, can't be reached, or is not
  *    there.
- *  - EBUSY: somebody else pins or owns the memory; busy_addr says where.
+ *  - EBUSY: somebody else pins or owns the memory; busy_addr says where. Without
+ *    an address: a pin that began before pins could be refused is still under way,
+ *    somewhere (XPIN_BACKEND_FTRACE; the kernel's log says whose).
  *  - ENOMEM: RLIMIT_MEMLOCK, or out of memory.
  *  - EOPNOTSUPP: this kind of memory can't be owned, or XPIN_IOC_INFO's features
  *    say that this kernel can't do it.
@@ -42,6 +44,7 @@
  *  - EBADF, EPERM: a file that may not be written; XPIN_IOC_CLAIM_MEMFD only.
  *  - EHWPOISON: the memory failed; XPIN_IOC_CLAIM says EFAULT.
  *  - EREMOTEIO: the memory belongs to a PCI device.
+ *  - ENODEV: pins can't be refused any more (XPIN_BACKEND_FTRACE; the log says why).
  */
 
 /* All of a claim, from offset 0: a value for the length of a part of a claim. */
@@ -54,6 +57,8 @@
 enum xpin_backend {
 	/* The kernel has the pin notifier of CONFIG_GUP_PIN_NOTIFIER. */
 	XPIN_BACKEND_NOTIFIER = 1,
+	/* It has not: the functions by which others pin are hooked. */
+	XPIN_BACKEND_FTRACE = 2,
 };
 
 #define XPIN_API_VERSION	1
