@@ -35,7 +35,7 @@ void backend_put(enum backend_event event);
 void backend_drain_begin(void);
 void backend_drain_end(void);
 
-extern const char backend_name[];
+const char *backend_name(void);
 u32 backend_id(void);
 unsigned int backend_armed(void);
 pid_t backend_waits_for(void);

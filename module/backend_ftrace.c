@@ -135,22 +135,21 @@ static long leave(struct page **pages, long pinned)
 
 static long hooked_pin_user_pages(unsigned long start, unsigned long nr_pages,
 				  unsigned int gup_flags,
-				  struct page **pages COMPAT_VMAS_PARAMETER)
+				  COMPAT_PAGES_PARAMETERS)
 {
-	return leave(pages, pin_user_pages(start, nr_pages, gup_flags,
-					   pages COMPAT_VMAS));
+	return leave(pages, compat_pin_user_pages(start, nr_pages, gup_flags,
+						  pages, vmas));
 }
 
 static long hooked_pin_user_pages_remote(struct mm_struct *mm,
 					 unsigned long start,
 					 unsigned long nr_pages,
 					 unsigned int gup_flags,
-					 struct page **pages
-					 COMPAT_VMAS_PARAMETER, int *locked)
+					 COMPAT_PAGES_PARAMETERS, int *locked)
 {
-	return leave(pages, pin_user_pages_remote(mm, start, nr_pages,
-						  gup_flags, pages COMPAT_VMAS,
-						  locked));
+	return leave(pages, compat_pin_user_pages_remote(mm, start, nr_pages,
+							 gup_flags, pages,
+							 locked, vmas));
 }
 
 static long hooked_pin_user_pages_unlocked(unsigned long start,
@@ -244,15 +243,16 @@ static unsigned long text, text_size;
 static void notrace redirect(unsigned long ip, unsigned long parent_ip,
 			     struct ftrace_ops *ops, struct ftrace_regs *fregs)
 {
+	unsigned long wrapper;
 	unsigned int i;
 
 	if (parent_ip - text < text_size)
 		return;
 	for (i = 0; i < ARRAY_SIZE(hooks); i++) {
 		if (ip - (unsigned long)hooks[i].function < ENTRY_SIZE) {
+			wrapper = (unsigned long)hooks[i].wrapper;
 			this_cpu_inc(in_flight);
-			ftrace_regs_set_instruction_pointer(fregs,
-				(unsigned long)hooks[i].wrapper);
+			ftrace_regs_set_instruction_pointer(fregs, wrapper);
 			return;
 		}
 	}
@@ -302,7 +302,7 @@ static void unhook(void)
 	int ret = unregister_ftrace_function(&hook_ops);
 
 	if (ret) {
-		pr_err("ftrace can't unhook GUP's entry points (%d): no claims, and no unloading, until the next boot\n",
+		pr_err("ftrace can't let go of GUP's entry points (%d): no claims, and no unloading, until the next boot\n",
 		       ret);
 		broken = true;
 	}
@@ -545,6 +545,15 @@ pid_t backend_waits_for(void)
 	return READ_ONCE(stuck.pid);
 }
 
-const char backend_name[] = "ftrace";
+/**
+ * backend_name() - which backend this is, for people
+ *
+ * Return: its name as in modinfo -F backend xpin.
+ */
+const char *backend_name(void)
+{
+	return "ftrace";
+}
+
 /* For who asks before loading it: modinfo -F backend xpin. */
 MODULE_INFO(backend, "ftrace");

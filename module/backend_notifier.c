@@ -203,6 +203,15 @@ pid_t backend_waits_for(void)
 	return 0;
 }
 
-const char backend_name[] = "notifier";
+/**
+ * backend_name() - which backend this is, for people
+ *
+ * Return: its name as in modinfo -F backend xpin.
+ */
+const char *backend_name(void)
+{
+	return "notifier";
+}
+
 /* For who asks before loading it: modinfo -F backend xpin. */
 MODULE_INFO(backend, "notifier");

@@ -32,7 +32,7 @@ static int __init xpin_init(void)
 	if (ret)
 		goto backend;
 	stats_init();
-	pr_info("version %s, backend %s\n", XPIN_VERSION, backend_name);
+	pr_info("version %s, backend %s\n", XPIN_VERSION, backend_name());
 	return 0;
 
 backend:

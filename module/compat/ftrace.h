@@ -12,13 +12,20 @@
 #define ftrace_regs_set_instruction_pointer	ftrace_instruction_pointer_set
 #endif
 
-/* A parameter that two entry points had, and the argument for it. */
+/* Two entry points had one more parameter. */
 #if HAVE_PIN_USER_PAGES_NO_VMAS
-#define COMPAT_VMAS_PARAMETER
-#define COMPAT_VMAS
+#define COMPAT_PAGES_PARAMETERS	struct page **pages
+#define compat_pin_user_pages(start, nr_pages, flags, pages, ...) \
+	pin_user_pages(start, nr_pages, flags, pages)
+#define compat_pin_user_pages_remote(mm, start, nr_pages, flags, pages, \
+				     locked, ...) \
+	pin_user_pages_remote(mm, start, nr_pages, flags, pages, locked)
 #else
-#define COMPAT_VMAS_PARAMETER	, struct vm_area_struct **vmas
-#define COMPAT_VMAS		, vmas
+#define COMPAT_PAGES_PARAMETERS	struct page **pages, struct vm_area_struct **vmas
+#define compat_pin_user_pages	pin_user_pages
+#define compat_pin_user_pages_remote(mm, start, nr_pages, flags, pages, \
+				     locked, vmas) \
+	pin_user_pages_remote(mm, start, nr_pages, flags, pages, vmas, locked)
 #endif
 
 /* Where the module's code is. */
