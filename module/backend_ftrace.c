@@ -48,6 +48,7 @@
 #include "backend.h"
 #include "compat/compat.h"
 #include "compat/ftrace.h"
+#include "compat/gup.h"
 #include "guard.h"
 #include "gup_tasks.h"
 

@@ -12,22 +12,6 @@
 #define ftrace_regs_set_instruction_pointer	ftrace_instruction_pointer_set
 #endif
 
-/* Two entry points had one more parameter. */
-#if HAVE_PIN_USER_PAGES_NO_VMAS
-#define COMPAT_PAGES_PARAMETERS	struct page **pages
-#define compat_pin_user_pages(start, nr_pages, flags, pages, ...) \
-	pin_user_pages(start, nr_pages, flags, pages)
-#define compat_pin_user_pages_remote(mm, start, nr_pages, flags, pages, \
-				     locked, ...) \
-	pin_user_pages_remote(mm, start, nr_pages, flags, pages, locked)
-#else
-#define COMPAT_PAGES_PARAMETERS	struct page **pages, struct vm_area_struct **vmas
-#define compat_pin_user_pages	pin_user_pages
-#define compat_pin_user_pages_remote(mm, start, nr_pages, flags, pages, \
-				     locked, vmas) \
-	pin_user_pages_remote(mm, start, nr_pages, flags, pages, vmas, locked)
-#endif
-
 /* Where the module's code is. */
 static inline void *compat_module_text(const struct module *module,
 				       unsigned long *size)

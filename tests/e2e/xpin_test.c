@@ -40,41 +40,67 @@ int xpin_open(void)
 	return fd;
 }
 
+unsigned int xpin_backend(void)
+{
+	static struct xpin_info info = { .size = sizeof(info) };
+	int fd;
+
+	if (!info.backend) {
+		fd = xpin_open();
+		require(!ioctl(fd, XPIN_IOC_INFO, &info), "XPIN_IOC_INFO");
+		close(fd);
+	}
+	return info.backend;
+}
+
+/* By the kernel's version, and by how the module is told about pins. */
 static const struct {
 	unsigned int since;
+	enum xpin_backend backend;
 	const char *missing;
 } features[FEATURES] = {
 	[FEATURE_ANON_MIDDLE] = { KERNEL_VERSION(6, 8, 0),
-		"anonymous folios are of one page or of a PMD" },
+		.missing = "anonymous folios are of one page or of a PMD" },
 	[FEATURE_SHMEM_MIDDLE] = { KERNEL_VERSION(6, 11, 0),
-		"folios of shmem are of one page or of a PMD" },
+		.missing = "folios of shmem are of one page or of a PMD" },
 	[FEATURE_MEMFD_PIN] = { KERNEL_VERSION(6, 11, 0),
-		"there is no memfd_pin_folios(), and so no claim of a memfd" },
+		.missing = "there is no memfd_pin_folios(), and so no claim of a memfd" },
 #ifdef __aarch64__
 	[FEATURE_GUEST_MEMFD] = { KERNEL_VERSION(6, 18, 0),
-		"arm64 has no guest_memfd" },
+		.missing = "arm64 has no guest_memfd" },
 #else
 	[FEATURE_GUEST_MEMFD] = { KERNEL_VERSION(6, 8, 0),
-		"there is no guest_memfd" },
+		.missing = "there is no guest_memfd" },
 #endif
 	[FEATURE_UFFDIO_MOVE] = { KERNEL_VERSION(6, 8, 0),
-		"there is no UFFDIO_MOVE" },
+		.missing = "there is no UFFDIO_MOVE" },
 	/* In 7.3 or not long before it; 6.12 is without. */
 	[FEATURE_VVAR_PAGES] = { KERNEL_VERSION(7, 3, 0),
-		"[vvar] is made of PFNs, not of pages" },
+		.missing = "[vvar] is made of PFNs, not of pages" },
 	[FEATURE_GUP_TEST_LONGTERM] = { KERNEL_VERSION(6, 2, 0),
-		"gup_test has no PIN_LONGTERM_TEST" },
+		.missing = "gup_test has no PIN_LONGTERM_TEST" },
 	[FEATURE_UDMABUF_HUGETLB] = { KERNEL_VERSION(6, 11, 0),
-		"a udmabuf of huge pages spoils their counts" },
+		.missing = "a udmabuf of huge pages spoils their counts" },
 	[FEATURE_LONGTERM_RETRY] = { KERNEL_VERSION(6, 3, 0),
-		"a long-term pin does not wait for a userfaultfd: EFAULT" },
+		.missing = "a long-term pin does not wait for a userfaultfd: EFAULT" },
 	[FEATURE_FAILSLAB_FILE] = { KERNEL_VERSION(6, 2, 0),
-		"only the command line says which caches fail: slub_debug=A" },
+		.missing = "only the command line says which caches fail: slub_debug=A" },
+	[FEATURE_NOTIFIER] = { .backend = XPIN_BACKEND_NOTIFIER,
+		.missing = "the kernel has no pin notifier" },
+	[FEATURE_DENY_GET] = { .backend = XPIN_BACKEND_NOTIFIER,
+		.missing = "without the notifier plain references are not refused" },
+	[FEATURE_PLAIN_UNPIN] = { .backend = XPIN_BACKEND_NOTIFIER,
+		.missing = "without the notifier unpins are not reported" },
+	[FEATURE_HOOKS] = { .backend = XPIN_BACKEND_FTRACE,
+		.missing = "the kernel has the notifier, and nothing is hooked" },
 };
 
 const char *feature_missing(enum feature feature)
 {
-	return kernel_version() < features[feature].since ?
+	bool other = features[feature].backend &&
+		     features[feature].backend != xpin_backend();
+
+	return other || kernel_version() < features[feature].since ?
 	       features[feature].missing : NULL;
 }
 
@@ -222,6 +248,19 @@ int module_load(const char *path)
 int module_unload(const char *name)
 {
 	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
+}
+
+int module_unload_soon(const char *name)
+{
+	const struct timespec pause = { 0, 100000000 };
+	int tries = 300, error;
+
+	do {
+		error = module_unload(name);
+		if (error == -EWOULDBLOCK)
+			nanosleep(&pause, NULL);
+	} while (error == -EWOULDBLOCK && --tries);
+	return error;
 }
 
 long long named_value(const char *path, const char *name)

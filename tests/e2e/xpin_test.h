@@ -66,6 +66,10 @@ enum feature {
 	FEATURE_UDMABUF_HUGETLB,
 	FEATURE_LONGTERM_RETRY,
 	FEATURE_FAILSLAB_FILE,
+	FEATURE_NOTIFIER,
+	FEATURE_DENY_GET,
+	FEATURE_PLAIN_UNPIN,
+	FEATURE_HOOKS,
 	FEATURES,
 };
 
@@ -94,6 +98,8 @@ noreturn void give_up(const char *file, int line, const char *what);
 
 /* The ioctls. All return 0 or -errno. */
 int xpin_open(void);
+/* One of enum xpin_backend. */
+unsigned int xpin_backend(void);
 int xpin_claim(int fd, void *addr, size_t length, __u64 timeout_ns,
 	       struct xpin_claim *claim);
 /* With XPIN_CLAIM_DENY_GET, and no wait. */
@@ -111,9 +117,11 @@ bool xpin_all_pages(int fd, void *addr, size_t length, int state);
 void wait_for_state(int fd, void *addr, int state);
 const char *state_name(int state);
 
-/* Load a module, or unload it without a wait. Both return 0 or -errno. */
+/* Load a module, or unload it without a wait. All return 0 or -errno. */
 int module_load(const char *path);
 int module_unload(const char *name);
+/* Unload it as soon as nobody uses it, within half a minute. */
+int module_unload_soon(const char *name);
 
 /* A value of the module's debugfs file, or of a file with lines of that form. */
 long long xpin_stat(const char *name);

@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The hooks of a stock kernel: in place only while they are needed; every entry
+ * point of GUP has one; who was in GUP before them; who is asleep behind one;
+ * who switches ftrace off, or redirects the same functions. docs/ftrace.md.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kselftest.h"
+#include "xpin_test.h"
+#include "module/xpin_test_owner.h"
+
+#define TRACING		"/sys/kernel/tracing"
+#define ENABLED		TRACING "/enabled_functions"
+#define FTRACE_ENABLED	"/proc/sys/kernel/ftrace_enabled"
+#define HOOK		"/xpin_test_hook.ko"
+
+static const char * const entry_names[XPIN_TEST_ENTRIES] = {
+	[XPIN_TEST_ENTRY_PAGES] = "pin_user_pages",
+	[XPIN_TEST_ENTRY_REMOTE] = "pin_user_pages_remote",
+	[XPIN_TEST_ENTRY_UNLOCKED] = "pin_user_pages_unlocked",
+	[XPIN_TEST_ENTRY_FAST] = "pin_user_pages_fast",
+	[XPIN_TEST_ENTRY_FAST_ONLY] = "pin_user_pages_fast_only",
+};
+
+static struct memory memory;
+static int test_owner;
+
+/* Is the function redirected? */
+static bool is_hooked(const char *function)
+{
+	FILE *file = fopen(ENABLED, "re");
+	char line[512], name[128], *flags;
+	bool hooked = false;
+
+	require(file, ENABLED);
+	while (fgets(line, sizeof(line), file)) {
+		flags = strchr(line, ')');
+		if (sscanf(line, "%127s", name) == 1 &&
+		    !strcmp(name, function))
+			hooked = flags && strchr(flags, 'I');
+	}
+	fclose(file);
+	return hooked;
+}
+
+static bool any_hooked(void)
+{
+	int entry;
+
+	for (entry = 0; entry < XPIN_TEST_ENTRIES; entry++)
+		if (is_hooked(entry_names[entry]))
+			return true;
+	return is_hooked("memfd_pin_folios");
+}
+
+/* What others have hooked does not go away by waiting. */
+static bool all_unhooked(void)
+{
+	const struct timespec pause = { 0, 100000000 };
+	int tries = 300;
+
+	while (any_hooked() && --tries)
+		nanosleep(&pause, NULL);
+	return tries;
+}
+
+/* Pins of @pages pages by an entry point: how many, or an errno. */
+static long pin_by(int entry, void *addr, int pages)
+{
+	struct xpin_test_owner_call call = {
+		.addr = (uintptr_t)addr,
+		.pages = pages,
+		.skip = entry,
+	};
+
+	return ioctl(test_owner, XPIN_TEST_OWNER_ENTRY, &call) ?
+	       -errno : (long)call.answer;
+}
+
+static long pin_memfd(int pages)
+{
+	struct xpin_test_owner_call call = {
+		.addr = memory.fd,
+		.pages = pages,
+	};
+
+	return ioctl(test_owner, XPIN_TEST_OWNER_MEMFD, &call) ?
+	       -errno : (long)call.answer;
+}
+
+/* --- Every entry point --- */
+
+static bool entry_is_there(int entry)
+{
+	return pin_by(entry, memory.base, 1) != -EOPNOTSUPP;
+}
+
+static void entry_points(void)
+{
+	struct xpin_claim claim;
+	int fd = xpin_open(), entry;
+	long first, later;
+
+	require(all_unhooked(), "nothing is hooked");
+	require(!xpin_claim(fd, memory.wanted, PAGE, 0, &claim), "claim");
+	for (entry = 0; entry < XPIN_TEST_ENTRIES; entry++) {
+		if (!entry_is_there(entry)) {
+			skip("%s: this kernel has no such function",
+			     entry_names[entry]);
+			continue;
+		}
+		first = pin_by(entry, memory.wanted, 2);
+		later = pin_by(entry, memory.base, 3);
+		check(is_hooked(entry_names[entry]) && later == 1 &&
+		      first == (entry == XPIN_TEST_ENTRY_FAST_ONLY ? 0 : -EBUSY),
+		      "%s: hooked, and refused (%ld pages at the first, %ld later)",
+		      entry_names[entry], first, later);
+	}
+	if (!skip_without(FEATURE_MEMFD_PIN, 1))
+		check(is_hooked("memfd_pin_folios") &&
+		      pin_memfd(2) == -EBUSY && pin_memfd(1) == 1,
+		      "memfd_pin_folios: hooked, and refused as a whole");
+
+	require(!xpin_release(fd, &claim), "release");
+	check(pin_by(XPIN_TEST_ENTRY_FAST, memory.wanted, 2) == 2,
+	      "released, and pinned again");
+	close(fd);
+	check(all_unhooked() && !xpin_stat("armed"),
+	      "no hook is left after the last claim");
+}
+
+/* --- Calls that sleep --- */
+
+/**
+ * struct sleeper - a process with a call of GUP that sleeps in a page fault
+ * @pid: who called
+ * @uffd: with what the fault is resolved
+ * @area: two pages of which the first is the missing one, the second one wanted
+ * @result: pipe that the call's result is read from
+ */
+struct sleeper {
+	pid_t pid;
+	int uffd;
+	unsigned char *area;
+	int result;
+};
+
+/*
+ * process_vm_readv() of both pages: they are pinned in one call, which sleeps
+ * until the first is there.
+ */
+static noreturn void sleep_in_pin(const struct sleeper *sleeper, pid_t owner,
+				  int answer)
+{
+	static unsigned char buffer[2 * PAGE];
+	struct iovec local = { buffer, sizeof(buffer) };
+	struct iovec remote = { sleeper->area, sizeof(buffer) };
+	ssize_t n;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	n = process_vm_readv(owner, &local, 1, &remote, 1, 0);
+	if (n < 0)
+		n = -errno;
+	if (write(answer, &n, sizeof(n)) != sizeof(n))
+		_exit(1);
+	_exit(0);
+}
+
+static void sleeper_start(struct sleeper *sleeper)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register page = {
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	struct uffd_msg fault;
+	pid_t owner = getpid();
+	int result[2];
+
+	/* A page of private memory, and after it the one that is wanted. */
+	sleeper->area = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	require(sleeper->area != MAP_FAILED &&
+		mmap(sleeper->area + PAGE, PAGE, PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_FIXED | MAP_POPULATE, memory.fd,
+		     memory.wanted - memory.base) != MAP_FAILED, "mmap");
+	page.range.start = (uintptr_t)sleeper->area;
+	page.range.len = PAGE;
+	sleeper->uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	require(sleeper->uffd >= 0 &&
+		!ioctl(sleeper->uffd, UFFDIO_API, &api) &&
+		!ioctl(sleeper->uffd, UFFDIO_REGISTER, &page), "userfaultfd");
+
+	require(!pipe2(result, O_CLOEXEC), "pipe");
+	sleeper->pid = fork();
+	require(sleeper->pid >= 0, "fork");
+	if (!sleeper->pid)
+		sleep_in_pin(sleeper, owner, result[1]);
+	close(result[1]);
+	sleeper->result = result[0];
+	require(read(sleeper->uffd, &fault, sizeof(fault)) == sizeof(fault),
+		"a page fault");
+}
+
+/* Resolves the fault. Returns what came of the call: bytes, or an errno. */
+static ssize_t sleeper_wake(struct sleeper *sleeper)
+{
+	struct uffdio_zeropage page = {
+		.range = { (uintptr_t)sleeper->area, PAGE },
+	};
+	ssize_t n;
+
+	require(!ioctl(sleeper->uffd, UFFDIO_ZEROPAGE, &page),
+		"UFFDIO_ZEROPAGE");
+	require(read(sleeper->result, &n, sizeof(n)) == sizeof(n), "result");
+	require(waitpid(sleeper->pid, NULL, 0) == sleeper->pid, "waitpid");
+	close(sleeper->result);
+	close(sleeper->uffd);
+	munmap(sleeper->area, 2 * PAGE);
+	return n;
+}
+
+/* Lines of the log since @log was opened that have the words. */
+static bool log_says(int log, const char *words, const char *more)
+{
+	char record[2048];
+	bool found = false;
+	ssize_t n;
+
+	while ((n = read(log, record, sizeof(record) - 1)) > 0) {
+		record[n] = '\0';
+		found |= strstr(record, words) && strstr(record, more);
+	}
+	return found;
+}
+
+static int log_open(void)
+{
+	int log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	require(log >= 0 && lseek(log, 0, SEEK_END) >= 0, "/dev/kmsg");
+	return log;
+}
+
+/*
+ * What entered GUP before it was hooked would pin, when it goes on, what was
+ * claimed meanwhile.
+ */
+static void asleep_before_arming(void)
+{
+	struct sleeper sleeper;
+	struct xpin_claim claim;
+	int fd = xpin_open(), log = log_open();
+	char who[64];
+	int error;
+	ssize_t n;
+
+	require(all_unhooked(), "nothing is hooked");
+	sleeper_start(&sleeper);
+	snprintf(who, sizeof(who), "[%d]", sleeper.pid);
+	error = xpin_claim(fd, memory.wanted, PAGE, 0, &claim);
+	check(error == -EBUSY && claim.busy_addr == XPIN_NO_ADDR,
+	      "no claim while somebody sleeps in GUP since before the hooks");
+	check(log_says(log, "no claims yet", who) &&
+	      xpin_stat("waits_for") == sleeper.pid,
+	      "the log and the statistics say who");
+	error = xpin_claim(fd, memory.wanted, PAGE, NSEC_PER_SEC, &claim);
+	check(error == -EBUSY && !claim.timeout_ns,
+	      "nor one that waits a second for it");
+	n = sleeper_wake(&sleeper);
+	check(n == 2 * PAGE, "it gets what it wanted");
+	error = xpin_claim(fd, memory.wanted, PAGE, 0, &claim);
+	check(!error && !xpin_stat("waits_for") &&
+	      pin_by(XPIN_TEST_ENTRY_REMOTE, memory.wanted, 1) == -EBUSY,
+	      "then the claim succeeds");
+	close(log);
+	close(fd);
+}
+
+/* What entered GUP by a hook is refused when it goes on. */
+static void asleep_after_arming(void)
+{
+	struct sleeper sleeper;
+	struct xpin_claim claim, other;
+	int fd = xpin_open(), error;
+	ssize_t n;
+
+	require(!xpin_claim(fd, memory.wanted + PAGE, PAGE, 0, &other),
+		"claim of another page");
+	sleeper_start(&sleeper);
+	error = xpin_claim(fd, memory.wanted, PAGE, 0, &claim);
+	n = sleeper_wake(&sleeper);
+	check(!error && n == (ssize_t)PAGE,
+	      "who sleeps behind a hook is no obstacle, and gets nothing claimed (%d, %zd bytes)",
+	      error, n);
+	close(fd);
+}
+
+/*
+ * Nobody can unload the code that a sleeper returns to; and what it was sent to
+ * by hooks that are gone does not hold up the next claim.
+ */
+static void asleep_while_disarmed(void)
+{
+	struct sleeper sleeper;
+	struct xpin_claim claim;
+	int fd = xpin_open(), error;
+	ssize_t n;
+
+	require(!xpin_claim(fd, memory.wanted, PAGE, 0, &claim), "claim");
+	sleeper_start(&sleeper);
+	close(fd);
+	close(test_owner);
+	require(!module_unload("xpin_test_owner"), "unload xpin_test_owner");
+	check(all_unhooked() && module_unload("xpin") == -EWOULDBLOCK,
+	      "unhooked, but not unloaded while somebody sleeps behind a hook");
+
+	fd = xpin_open();
+	error = xpin_claim(fd, memory.wanted, PAGE, 0, &claim);
+	n = sleeper_wake(&sleeper);
+	check(!error && n == (ssize_t)PAGE,
+	      "hooked again: it is no obstacle, and gets nothing claimed (%d, %zd bytes)",
+	      error, n);
+	close(fd);
+	check(!module_unload_soon("xpin") && !any_hooked(), "unloaded after it");
+	require(!module_load("/xpin.ko") &&
+		!module_load("/xpin_test_owner.ko"), "load again");
+	test_owner = open("/dev/xpin_test_owner", O_RDWR | O_CLOEXEC);
+	require(test_owner >= 0, "open xpin_test_owner");
+}
+
+/* --- Others who use ftrace --- */
+
+static int ftrace_enable(bool on)
+{
+	int fd = open(FTRACE_ENABLED, O_WRONLY | O_CLOEXEC), error = 0;
+
+	require(fd >= 0, FTRACE_ENABLED);
+	if (write(fd, on ? "1" : "0", 1) < 0)
+		error = -errno;
+	close(fd);
+	return error;
+}
+
+static bool refused(void)
+{
+	return pin_by(XPIN_TEST_ENTRY_FAST, memory.wanted, 1) == -EBUSY;
+}
+
+static void ftrace_switched_off(void)
+{
+	struct xpin_claim claim;
+	int fd = xpin_open(), error, log;
+
+	require(!xpin_claim(fd, memory.wanted, PAGE, 0, &claim), "claim");
+	error = ftrace_enable(false);
+	check(error && refused(),
+	      "ftrace can't be switched off while something is claimed (%d)",
+	      error);
+	require(!xpin_release(fd, &claim), "release");
+	require(all_unhooked(), "nothing is hooked");
+
+	/* 7.3 does not let anybody. */
+	log = log_open();
+	error = ftrace_enable(false);
+	if (error) {
+		skip("this kernel's ftrace can't be switched off at all");
+	} else {
+		error = xpin_claim(fd, memory.wanted, PAGE, 0, &claim);
+		check(error == -ENODEV && log_says(log, "no claims", "xpin"),
+		      "no claim while ftrace is switched off, and the log says so");
+		require(!ftrace_enable(true), "ftrace_enabled");
+	}
+	close(log);
+	error = xpin_claim(fd, memory.wanted, PAGE, 0, &claim);
+	check(!error && refused(), "it goes on as before");
+	close(fd);
+}
+
+static void another_redirects(void)
+{
+	struct xpin_claim claim;
+	int fd = xpin_open(), error, log;
+
+	require(!xpin_claim(fd, memory.wanted, PAGE, 0, &claim), "claim");
+	check(module_load(HOOK) == -EBUSY && refused(),
+	      "nobody else can redirect what is hooked");
+	require(!xpin_release(fd, &claim), "release");
+	require(all_unhooked(), "nothing is hooked");
+
+	log = log_open();
+	require(!module_load(HOOK), "load xpin_test_hook");
+	error = xpin_claim(fd, memory.wanted, PAGE, 0, &claim);
+	check(error == -ENODEV && log_says(log, "no claims", "xpin"),
+	      "no claim while somebody else redirects an entry point");
+	close(fd);
+
+	close(test_owner);
+	require(!module_unload("xpin_test_owner") && !module_unload_soon("xpin"),
+		"unload");
+	error = module_load("/xpin.ko");
+	check(error == -EBUSY && access("/dev/xpin", F_OK) &&
+	      log_says(log, "pin_user_pages_fast()", "live patch"),
+	      "not loaded then; the log names the function");
+	close(log);
+	require(!module_unload("xpin_test_hook") &&
+		!module_load("/xpin.ko") &&
+		!module_load("/xpin_test_owner.ko"), "load again");
+	test_owner = open("/dev/xpin_test_owner", O_RDWR | O_CLOEXEC);
+	require(test_owner >= 0, "open xpin_test_owner");
+	fd = xpin_open();
+	check(!xpin_claim(fd, memory.wanted, PAGE, 0, &claim) && refused(),
+	      "it works again without the other one");
+	close(fd);
+}
+
+int main(void)
+{
+	ksft_print_header();
+	ksft_set_plan(24);
+	if (skip_without(FEATURE_HOOKS, 24))
+		ksft_finished();
+	require(!mount("tracefs", TRACING, "tracefs", 0, NULL) ||
+		errno == EBUSY, TRACING);
+	memory_create(&memory, MEMORY_SHMEM_PAGE);
+	test_owner = open("/dev/xpin_test_owner", O_RDWR | O_CLOEXEC);
+	require(test_owner >= 0, "open xpin_test_owner");
+
+	entry_points();
+	asleep_before_arming();
+	asleep_after_arming();
+	asleep_while_disarmed();
+	ftrace_switched_off();
+	another_redirects();
+
+	close(test_owner);
+	memory_destroy(&memory);
+	ksft_finished();
+}
