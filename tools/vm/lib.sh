@@ -21,6 +21,9 @@ jobs=${XPIN_JOBS:-$(nproc)}
 # The kernel's line and the processor that everything is built and run for.
 line=${XPIN_KERNEL:-6.12}
 machine=${XPIN_ARCH:-x86_64}
+# The Debian release of this machine.
+# shellcheck source=/dev/null
+host=$(. /etc/os-release && echo "${VERSION_CODENAME:-unknown}")
 lines=$(cd "$top/kpatch" && echo [0-9]*/ | tr -d /)
 
 die()
@@ -29,7 +32,35 @@ die()
 	exit 1
 }
 
+# stock_of: set $stock to the release that Debian's own kernel is of: the one that was asked for, this
+# machine's, or the only one that has the line.
+stock_of()
+{
+	local has
+
+	case $line in
+	6.1) has=bookworm ;;
+	6.12) has='bookworm trixie' ;;
+	7.3) has=trixie ;;
+	*) die "nobody wrote down which Debian has a kernel $line" ;;
+	esac
+	[ "$machine" = x86_64 ] || die "Debian's own kernels are tested on x86_64 only"
+	stock=${XPIN_RELEASE:-$host}
+	[[ " $has " == *" $stock "* ]] || {
+		[ -z "${XPIN_RELEASE-}" ] || die "Debian '$stock' has no kernel $line, but: $has"
+		stock=${has##* }
+	}
+}
+
 [ -d "$top/kpatch/$line" ] || die "there is no patch for Linux '$line', but for: $lines"
+
+# What tells the module about pins, a patch or ftrace, decides which kernel is the plain one: that of
+# our own or Debian's.
+case ${XPIN_BACKEND:-notifier} in
+notifier) plain=plain ;;
+ftrace) plain=stock ;;
+*) die "no such backend: '$XPIN_BACKEND' (notifier, ftrace)" ;;
+esac
 
 # need PACKAGE...: one line that names every Debian package that is not installed.
 need()

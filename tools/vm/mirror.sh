@@ -10,11 +10,9 @@
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 need apt debian-archive-keyring
-# shellcheck source=/dev/null
-release=$(. /etc/os-release && echo "${VERSION_CODENAME:-unknown}")
-case $release in
+case $host in
 bookworm | trixie) ;;
-*) die "this works on Debian 12 and 13 only, and this is '$release'" ;;
+*) die "this works on Debian 12 and 13 only, and this is '$host'" ;;
 esac
 
 # mirrors OVERRIDE SUITE...: where the machine's own sources find these suites.
@@ -65,8 +63,8 @@ try_mirrors()
 {
 	local main security
 
-	for main in $(mirrors "${XPIN_MIRROR-}" "$release" stable oldstable); do
-		for security in $(mirrors "${XPIN_SECURITY_MIRROR-}" {"$release",stable,oldstable}-security) \
+	for main in $(mirrors "${XPIN_MIRROR-}" "$host" stable oldstable); do
+		for security in $(mirrors "${XPIN_SECURITY_MIRROR-}" {"$host",stable,oldstable}-security) \
 			"${main%/}-security"; do
 			"$1" "$main" "$security" && return
 		done
