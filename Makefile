@@ -6,6 +6,9 @@ VM := tools/vm
 
 # make e2e KERNEL=6.1 ARCH=arm64. What a kernel developer's shell exports is not meant for us.
 export XPIN_KERNEL := $(if $(filter command line,$(origin KERNEL)),$(KERNEL))
+export XPIN_BACKEND := $(if $(filter command line,$(origin BACKEND)),$(BACKEND))
+export XPIN_RELEASE := $(if $(filter command line,$(origin RELEASE)),$(RELEASE))
+PLAIN := $(if $(filter ftrace,$(XPIN_BACKEND)),stock,plain)
 export XPIN_ARCH := $(if $(filter command line,$(origin ARCH)),$(ARCH))
 
 help:
@@ -45,10 +48,10 @@ fetch:
 	@for release in bookworm trixie; do $(VM)/root $$release --refresh || exit 1; done
 
 kernel:
-	@$(VM)/kernel plain
+	@$(VM)/kernel $(PLAIN)
 
 modules:
-	@$(VM)/module plain
+	@$(VM)/module $(PLAIN)
 
 xpinctl:
 	@$(VM)/xpinctl
@@ -63,7 +66,7 @@ kunit-kasan:
 	@$(VM)/kunit uml-kasan
 
 e2e:
-	@$(VM)/e2e plain $(RUN)
+	@$(VM)/e2e $(PLAIN) $(RUN)
 
 e2e-lockdep:
 	@$(VM)/e2e lockdep $(RUN)

@@ -16,7 +16,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "kselftest.h"
 #include "xpin_test.h"
 
 #define VAULT	"/dev/shm/vault"
@@ -27,6 +26,8 @@ static const char * const attempts[] = {
 	"process_vm_readv", "process_vm_writev", "io_uring WRITE_FIXED from it",
 	"O_DIRECT write from it, disk", "O_DIRECT read into it, disk",
 };
+
+#define ATTEMPTS	(sizeof(attempts) / sizeof(attempts[0]))
 
 static char *secret;
 static int unexpected;
@@ -92,7 +93,7 @@ static void expected_end(const struct attack *attack, bool owned, char *end,
 
 static void probe_page(bool owned)
 {
-	const char *arguments[2 * ARRAY_SIZE(attempts) + 9] = { "xpinctl", "probe" };
+	const char *arguments[2 * ATTEMPTS + 9] = { "xpinctl", "probe" };
 	char pid[16], addr[32], line[256], end[128];
 	size_t i, nr = 2;
 	pid_t host;
@@ -106,7 +107,7 @@ static void probe_page(bool owned)
 	arguments[nr++] = "--write=" FORGERY;
 	arguments[nr++] = "--block";
 	arguments[nr++] = BLOCK_DEVICE;
-	for (i = 0; i < ARRAY_SIZE(attempts); i++) {
+	for (i = 0; i < ATTEMPTS; i++) {
 		if (!takes_pins(attempts[i]))
 			continue;
 		arguments[nr++] = "--attack";
@@ -116,7 +117,7 @@ static void probe_page(bool owned)
 
 	/* A heading, the attempts, the sum. */
 	require(fgets(line, sizeof(line), out), "xpinctl probe");
-	for (i = 0; i < ARRAY_SIZE(attempts); i++) {
+	for (i = 0; i < ATTEMPTS; i++) {
 		const struct attack *attack = attack_find(attempts[i]);
 
 		if (!takes_pins(attempts[i]))

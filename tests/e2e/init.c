@@ -9,6 +9,9 @@
  *   xpin.repeat=N		repetitions of the leak test
  *   xpin.seed=N		what the random numbers of threads begin with
  *   xpin.modprobe=yes		load what modprobe finds, not /xpin.ko
+ *
+ * What this kernel has as modules is in /modules: in /modules/list a line for
+ * each, its file and its parameters, in the order in which they are loaded.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +23,7 @@
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
@@ -69,6 +73,7 @@ static const struct program {
 	{ .name = "phases", .seconds = 600 },
 	{ .name = "threads", .seconds = 600 },
 	{ .name = "modules", .seconds = 600 },
+	{ .name = "hooks", .seconds = 300 },
 	{ .name = "failnth", .seconds = 600 },
 	{ .name = "xpinctl", .seconds = 300 },
 	{ .name = "leak", .seconds = 1200 },
@@ -167,6 +172,32 @@ static void report_to(const char *path)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 }
 
+/*
+ * A kernel may refuse one, as KVM on another vendor's processor; what needs it
+ * says so.
+ */
+static void load_listed_modules(void)
+{
+	char line[256], path[64];
+	FILE *list = fopen("/modules/list", "re");
+	int fd, parameters;
+
+	while (list && fgets(line, sizeof(line), list)) {
+		line[strcspn(line, "\n")] = '\0';
+		parameters = strcspn(line, " ");
+		snprintf(path, sizeof(path), "/modules/%.*s", parameters, line);
+		parameters += line[parameters] == ' ';
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			bail_out("open", path);
+		if (syscall(SYS_finit_module, fd, line + parameters, 0))
+			printf("# load %s: %s\n", path, strerror(errno));
+		close(fd);
+	}
+	if (list)
+		fclose(list);
+}
+
 static void load_module(const char *path)
 {
 	errno = -module_load(path);
@@ -244,6 +275,7 @@ static void set_up(void)
 	    huge_pages_free() != atoll(HUGE_PAGES))
 		bail_out("reserve", HUGETLB);
 
+	load_listed_modules();
 	copy("/ext4.img", "/dev/ram1");
 	mount_on("ext4", "/dev/ram1", "/mnt");
 }
