@@ -174,8 +174,13 @@ static noreturn void sleep_in_pin(const struct sleeper *sleeper, pid_t owner,
 	struct iovec local = { buffer, sizeof(buffer) };
 	struct iovec remote = { sleeper->area, sizeof(buffer) };
 	ssize_t n;
+	int fd;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* The parent's are to be closed by the parent. */
+	for (fd = STDERR_FILENO + 1; fd < 100; fd++)
+		if (fd != answer)
+			close(fd);
 	n = process_vm_readv(owner, &local, 1, &remote, 1, 0);
 	if (n < 0)
 		n = -errno;
