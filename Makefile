@@ -31,11 +31,13 @@ help:
 	@echo 'make check-nops   an idle hook is NOPs, and gone when configured out'
 	@echo 'make check        checkpatch, sparse, W=1'
 	@echo 'make build-check  the module with gcc, clang and sparse for every line and architecture'
-	@echo 'make fetch        look for newer kernel sources and tools on the Debian mirror'
+	@echo 'make fetch        look for newer kernels and tools on the Debian mirror'
 	@echo 'make clean-cache  delete everything that was downloaded and built'
 	@echo
 	@echo 'KERNEL=6.1, 6.12 or 7.3 and ARCH=x86_64 or arm64 choose what to build and run for;'
 	@echo '6.12 and x86_64 unless you say otherwise.'
+	@echo 'BACKEND=ftrace: do not build a patched kernel but take Debian'\''s own, for modules, demo'
+	@echo 'and e2e (x86_64); that of RELEASE=bookworm or trixie, by default of your own release.'
 	@echo 'XPIN_JOBS=N: parallel jobs (all processors). XPIN_MIRROR, XPIN_SECURITY_MIRROR:'
 	@echo 'a Debian mirror other than that of the apt sources.'
 
@@ -45,6 +47,7 @@ deps:
 fetch:
 	@for part in qemu qemu-arm libs-arm64 herd7 sparse; do $(VM)/fetch $$part --refresh || exit 1; done
 	@for line in $(notdir $(wildcard kpatch/[0-9]*)); do XPIN_KERNEL=$$line $(VM)/fetch kernel --refresh || exit 1; done
+	@$(VM)/fetch stocks
 	@for release in bookworm trixie; do $(VM)/root $$release --refresh || exit 1; done
 
 kernel:

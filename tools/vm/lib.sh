@@ -32,24 +32,23 @@ die()
 	exit 1
 }
 
-# stock_of: set $stock to the release that Debian's own kernel is of: the one that was asked for, this
-# machine's, or the only one that has the line.
+# Debian's own kernels, each with the release that it is of.
+stocks='6.1-bookworm 6.12-bookworm 6.12-trixie 7.3-trixie'
+
+# stock_of: set $stock to the release whose kernel is meant: the one that was asked for, else this
+# machine's, if it has the line, else the last that has it.
 stock_of()
 {
-	local has
+	local each has=''
 
-	case $line in
-	6.1) has=bookworm ;;
-	6.12) has='bookworm trixie' ;;
-	7.3) has=trixie ;;
-	*) die "nobody wrote down which Debian has a kernel $line" ;;
-	esac
-	[ "$machine" = x86_64 ] || die "Debian's own kernels are tested on x86_64 only"
+	[ "$machine" = x86_64 ] || die "Debian's own kernels are for x86_64 only here"
+	for each in $stocks; do
+		[ "${each%-*}" != "$line" ] || has+=" ${each#*-}"
+	done
 	stock=${XPIN_RELEASE:-$host}
-	[[ " $has " == *" $stock "* ]] || {
-		[ -z "${XPIN_RELEASE-}" ] || die "Debian '$stock' has no kernel $line, but: $has"
-		stock=${has##* }
-	}
+	[[ "$has " != *" $stock "* ]] || return 0
+	[ -z "${XPIN_RELEASE-}" ] || die "there is no $line of Debian '$stock', but of:$has"
+	stock=${has##* }
 }
 
 [ -d "$top/kpatch/$line" ] || die "there is no patch for Linux '$line', but for: $lines"
