@@ -25,23 +25,25 @@
 
 #include "kselftest.h"
 #include "xpin_test.h"
-#include "module/xpin_test_owner.h"
+#include "module/xpin_test_pin.h"
 
 #define TRACING		"/sys/kernel/tracing"
 #define ENABLED		TRACING "/enabled_functions"
 #define FTRACE_ENABLED	"/proc/sys/kernel/ftrace_enabled"
 #define HOOK		"/xpin_test_hook.ko"
+#define TEST_PIN	"/xpin_test_pin.ko"
 
-static const char * const entry_names[XPIN_TEST_ENTRIES] = {
-	[XPIN_TEST_ENTRY_PAGES] = "pin_user_pages",
-	[XPIN_TEST_ENTRY_REMOTE] = "pin_user_pages_remote",
-	[XPIN_TEST_ENTRY_UNLOCKED] = "pin_user_pages_unlocked",
-	[XPIN_TEST_ENTRY_FAST] = "pin_user_pages_fast",
-	[XPIN_TEST_ENTRY_FAST_ONLY] = "pin_user_pages_fast_only",
+static const char * const entry_names[XPIN_TEST_PIN_ENTRIES] = {
+	[XPIN_TEST_PIN_PAGES] = "pin_user_pages",
+	[XPIN_TEST_PIN_REMOTE] = "pin_user_pages_remote",
+	[XPIN_TEST_PIN_UNLOCKED] = "pin_user_pages_unlocked",
+	[XPIN_TEST_PIN_FAST] = "pin_user_pages_fast",
+	[XPIN_TEST_PIN_FAST_ONLY] = "pin_user_pages_fast_only",
+	[XPIN_TEST_PIN_MEMFD] = "memfd_pin_folios",
 };
 
 static struct memory memory;
-static int test_owner;
+static int test_pin;
 
 /* Is the function redirected? */
 static bool is_hooked(const char *function)
@@ -65,10 +67,10 @@ static bool any_hooked(void)
 {
 	int entry;
 
-	for (entry = 0; entry < XPIN_TEST_ENTRIES; entry++)
+	for (entry = 0; entry < XPIN_TEST_PIN_ENTRIES; entry++)
 		if (is_hooked(entry_names[entry]))
 			return true;
-	return is_hooked("memfd_pin_folios");
+	return false;
 }
 
 /* What others have hooked does not go away by waiting. */
@@ -85,62 +87,50 @@ static bool all_unhooked(void)
 /* Pins of @pages pages by an entry point: how many, or an errno. */
 static long pin_by(int entry, void *addr, int pages)
 {
-	struct xpin_test_owner_call call = {
-		.addr = (uintptr_t)addr,
+	struct xpin_test_pin_call call = {
+		.addr = entry == XPIN_TEST_PIN_MEMFD ? (uintptr_t)memory.fd :
+						       (uintptr_t)addr,
 		.pages = pages,
-		.skip = entry,
+		.by = entry,
+		.repeat = 1,
 	};
 
-	return ioctl(test_owner, XPIN_TEST_OWNER_ENTRY, &call) ?
-	       -errno : (long)call.answer;
-}
-
-static long pin_memfd(int pages)
-{
-	struct xpin_test_owner_call call = {
-		.addr = memory.fd,
-		.pages = pages,
-	};
-
-	return ioctl(test_owner, XPIN_TEST_OWNER_MEMFD, &call) ?
-	       -errno : (long)call.answer;
+	if (ioctl(test_pin, XPIN_TEST_PIN, &call))
+		return -errno;
+	return call.pinned ? (long)call.pinned : -EBUSY;
 }
 
 /* --- Every entry point --- */
 
-static bool entry_is_there(int entry)
+/* The second page is claimed. */
+static bool is_refused(int entry)
 {
-	return pin_by(entry, memory.base, 1) != -EOPNOTSUPP;
+	/* A file from its start; and all or nothing. */
+	if (entry == XPIN_TEST_PIN_MEMFD)
+		return pin_by(entry, NULL, 2) == -EBUSY &&
+		       pin_by(entry, NULL, 1) == 1;
+	return pin_by(entry, memory.wanted, 2) == -EBUSY &&
+	       pin_by(entry, memory.base, 3) == 1;
 }
 
 static void entry_points(void)
 {
 	struct xpin_claim claim;
 	int fd = xpin_open(), entry;
-	long first, later;
 
 	require(all_unhooked(), "nothing is hooked");
 	require(!xpin_claim(fd, memory.wanted, PAGE, 0, &claim), "claim");
-	for (entry = 0; entry < XPIN_TEST_ENTRIES; entry++) {
-		if (!entry_is_there(entry)) {
+	for (entry = 0; entry < XPIN_TEST_PIN_ENTRIES; entry++) {
+		if (pin_by(entry, memory.base, 1) == -EOPNOTSUPP)
 			skip("%s: this kernel has no such function",
 			     entry_names[entry]);
-			continue;
-		}
-		first = pin_by(entry, memory.wanted, 2);
-		later = pin_by(entry, memory.base, 3);
-		check(is_hooked(entry_names[entry]) && later == 1 &&
-		      first == (entry == XPIN_TEST_ENTRY_FAST_ONLY ? 0 : -EBUSY),
-		      "%s: hooked, and refused (%ld pages at the first, %ld later)",
-		      entry_names[entry], first, later);
+		else
+			check(is_hooked(entry_names[entry]) &&
+			      is_refused(entry), "%s: hooked, and refused",
+			      entry_names[entry]);
 	}
-	if (!skip_without(FEATURE_MEMFD_PIN, 1))
-		check(is_hooked("memfd_pin_folios") &&
-		      pin_memfd(2) == -EBUSY && pin_memfd(1) == 1,
-		      "memfd_pin_folios: hooked, and refused as a whole");
-
 	require(!xpin_release(fd, &claim), "release");
-	check(pin_by(XPIN_TEST_ENTRY_FAST, memory.wanted, 2) == 2,
+	check(pin_by(XPIN_TEST_PIN_FAST, memory.wanted, 2) == 2,
 	      "released, and pinned again");
 	close(fd);
 	check(all_unhooked() && !xpin_stat("armed"),
@@ -293,7 +283,7 @@ static void asleep_before_arming(void)
 	check(n == 2 * PAGE, "it gets what it wanted");
 	error = xpin_claim(fd, memory.wanted, PAGE, 0, &claim);
 	check(!error && !xpin_stat("waits_for") &&
-	      pin_by(XPIN_TEST_ENTRY_REMOTE, memory.wanted, 1) == -EBUSY,
+	      pin_by(XPIN_TEST_PIN_REMOTE, memory.wanted, 1) == -EBUSY,
 	      "then the claim succeeds");
 	close(log);
 	close(fd);
@@ -332,8 +322,6 @@ static void asleep_while_disarmed(void)
 	require(!xpin_claim(fd, memory.wanted, PAGE, 0, &claim), "claim");
 	sleeper_start(&sleeper);
 	close(fd);
-	close(test_owner);
-	require(!module_unload("xpin_test_owner"), "unload xpin_test_owner");
 	check(all_unhooked() && module_unload("xpin") == -EWOULDBLOCK,
 	      "unhooked, but not unloaded while somebody sleeps behind a hook");
 
@@ -345,10 +333,7 @@ static void asleep_while_disarmed(void)
 	      error, n);
 	close(fd);
 	check(!module_unload_soon("xpin") && !any_hooked(), "unloaded after it");
-	require(!module_load("/xpin.ko") &&
-		!module_load("/xpin_test_owner.ko"), "load again");
-	test_owner = open("/dev/xpin_test_owner", O_RDWR | O_CLOEXEC);
-	require(test_owner >= 0, "open xpin_test_owner");
+	require(!module_load("/xpin.ko"), "load again");
 }
 
 /* --- Others who use ftrace --- */
@@ -366,7 +351,7 @@ static int ftrace_enable(bool on)
 
 static bool refused(void)
 {
-	return pin_by(XPIN_TEST_ENTRY_FAST, memory.wanted, 1) == -EBUSY;
+	return pin_by(XPIN_TEST_PIN_FAST, memory.wanted, 1) == -EBUSY;
 }
 
 static void ftrace_switched_off(void)
@@ -417,19 +402,14 @@ static void another_redirects(void)
 	      "no claim while somebody else redirects an entry point");
 	close(fd);
 
-	close(test_owner);
-	require(!module_unload("xpin_test_owner") && !module_unload_soon("xpin"),
-		"unload");
+	require(!module_unload_soon("xpin"), "unload");
 	error = module_load("/xpin.ko");
 	check(error == -EBUSY && access("/dev/xpin", F_OK) &&
 	      log_says(log, "pin_user_pages_fast()", "live patch"),
 	      "not loaded then; the log names the function");
 	close(log);
-	require(!module_unload("xpin_test_hook") &&
-		!module_load("/xpin.ko") &&
-		!module_load("/xpin_test_owner.ko"), "load again");
-	test_owner = open("/dev/xpin_test_owner", O_RDWR | O_CLOEXEC);
-	require(test_owner >= 0, "open xpin_test_owner");
+	require(!module_unload("xpin_test_hook") && !module_load("/xpin.ko"),
+		"load again");
 	fd = xpin_open();
 	check(!xpin_claim(fd, memory.wanted, PAGE, 0, &claim) && refused(),
 	      "it works again without the other one");
@@ -445,8 +425,10 @@ int main(void)
 	require(!mount("tracefs", TRACING, "tracefs", 0, NULL) ||
 		errno == EBUSY, TRACING);
 	memory_create(&memory, MEMORY_SHMEM_PAGE);
-	test_owner = open("/dev/xpin_test_owner", O_RDWR | O_CLOEXEC);
-	require(test_owner >= 0, "open xpin_test_owner");
+	require(!module_unload("xpin_test_owner") && !module_load(TEST_PIN),
+		"load xpin_test_pin");
+	test_pin = open("/dev/xpin_test_pin", O_RDWR | O_CLOEXEC);
+	require(test_pin >= 0, "open xpin_test_pin");
 
 	entry_points();
 	asleep_before_arming();
@@ -455,7 +437,9 @@ int main(void)
 	ftrace_switched_off();
 	another_redirects();
 
-	close(test_owner);
+	close(test_pin);
+	require(!module_unload("xpin_test_pin") &&
+		!module_load("/xpin_test_owner.ko"), "load xpin_test_owner");
 	memory_destroy(&memory);
 	ksft_finished();
 }

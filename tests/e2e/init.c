@@ -7,6 +7,7 @@
  * Kernel command line:
  *   xpin.run=NAME,NAME...	which programs; without it those of the table
  *   xpin.repeat=N		repetitions of the leak test
+ *   xpin.seconds=N	how long traffic goes on
  *   xpin.seed=N		what the random numbers of threads begin with
  *   xpin.modprobe=yes		load what modprobe finds, not /xpin.ko
  *
@@ -74,6 +75,7 @@ static const struct program {
 	{ .name = "threads", .seconds = 600 },
 	{ .name = "modules", .seconds = 600 },
 	{ .name = "hooks", .seconds = 300 },
+	{ .name = "traffic", .seconds = 900 },
 	{ .name = "failnth", .seconds = 600 },
 	{ .name = "xpinctl", .seconds = 300 },
 	{ .name = "leak", .seconds = 1200 },
@@ -453,7 +455,7 @@ static void run_and_look(const struct program *program)
 int main(void)
 {
 	const struct program *program;
-	char *names, *name, *repeat, *seed;
+	char *names, *name, *repeat, *seconds, *seed;
 
 	set_up();
 	if (parameter("xpin.modprobe"))
@@ -466,6 +468,9 @@ int main(void)
 	repeat = parameter("xpin.repeat");
 	if (repeat)
 		setenv("XPIN_REPEAT", repeat, 1);
+	seconds = parameter("xpin.seconds");
+	if (seconds)
+		setenv("XPIN_SECONDS", seconds, 1);
 	seed = parameter("xpin.seed");
 	if (seed)
 		setenv("XPIN_SEED", seed, 1);

@@ -18,12 +18,12 @@
 #include <linux/xpin.h>
 
 #include "compat/compat.h"
-#include "compat/gup.h"
 #include "xpin_test_owner.h"
 
 /**
  * struct test_owner - an open file
  * @owner: as which it owns
+ * @plain_unpin: it may unpin by a plain unpin_user_page()
  * @lock: held while the pages change
  * @shared: which of the pages are shared
  * @nr_pages: how many pages it has pinned
@@ -32,6 +32,7 @@
  */
 struct test_owner {
 	struct xpin_owner *owner;
+	bool plain_unpin;
 	struct mutex lock; /* see above */
 	DECLARE_BITMAP(shared, XPIN_TEST_OWNER_PAGES);
 	unsigned long nr_pages;
@@ -83,53 +84,6 @@ static int test_owner_gup(struct xpin_test_owner_call *call)
 	}
 	kfree(pages);
 	return ret;
-}
-
-/* By entry point: how many pages it pinned, or an errno. */
-static long test_entry_pin(u64 entry, unsigned long addr, int nr,
-			   struct page **pages)
-{
-	struct mm_struct *mm = current->mm;
-	long ret;
-
-	switch (entry) {
-	case XPIN_TEST_ENTRY_PAGES:
-		mmap_read_lock(mm);
-		ret = compat_pin_user_pages(addr, nr, 0, pages, NULL);
-		mmap_read_unlock(mm);
-		return ret;
-	case XPIN_TEST_ENTRY_REMOTE:
-		mmap_read_lock(mm);
-		ret = compat_pin_user_pages_remote(mm, addr, nr, 0, pages, NULL,
-						   NULL);
-		mmap_read_unlock(mm);
-		return ret;
-	case XPIN_TEST_ENTRY_UNLOCKED:
-		return pin_user_pages_unlocked(addr, nr, pages, 0);
-	case XPIN_TEST_ENTRY_FAST:
-		return pin_user_pages_fast(addr, nr, 0, pages);
-	case XPIN_TEST_ENTRY_FAST_ONLY:
-		return compat_pin_user_pages_fast_only(addr, nr, 0, pages);
-	default:
-		return -EINVAL;
-	}
-}
-
-static int test_owner_entry(struct xpin_test_owner_call *call)
-{
-	struct page **pages;
-	long ret;
-
-	if (!call->pages || call->pages > XPIN_TEST_OWNER_PAGES)
-		return -EINVAL;
-	pages = kcalloc(call->pages, sizeof(*pages), GFP_KERNEL);
-	if (!pages)
-		return -ENOMEM;
-	ret = test_entry_pin(call->skip, call->addr, call->pages, pages);
-	call->answer = max(ret, 0L);
-	unpin_user_pages(pages, call->answer);
-	kfree(pages);
-	return min(ret, 0L);
 }
 
 static int test_owner_memfd(struct xpin_test_owner_call *call)
@@ -206,6 +160,8 @@ static int test_owner_last(struct test_owner *test, unsigned int cmd,
 		xpin_unpin_pages(test->owner, pages, call->pages);
 		break;
 	case XPIN_TEST_OWNER_PLAIN_UNPIN:
+		if (!test->plain_unpin)
+			return -EOPNOTSUPP;
 		unpin_user_pages(pages, call->pages);
 		break;
 	case XPIN_TEST_OWNER_UNPIN_SHARED:
@@ -250,8 +206,6 @@ static long test_owner_ioctl(struct file *file, unsigned int cmd,
 	if (cmd == XPIN_TEST_OWNER_GUP) {
 		/* Without the lock: threads race here. */
 		ret = test_owner_gup(&call);
-	} else if (cmd == XPIN_TEST_OWNER_ENTRY) {
-		ret = test_owner_entry(&call);
 	} else if (cmd == XPIN_TEST_OWNER_MEMFD) {
 		ret = test_owner_memfd(&call);
 	} else {
@@ -283,6 +237,7 @@ static int test_owner_open(struct inode *inode, struct file *file)
 	if (!test)
 		return -ENOMEM;
 	test->owner = xpin_owner_create(XPIN_OWNER_PLAIN_UNPIN);
+	test->plain_unpin = !IS_ERR(test->owner);
 	/* Where nobody tells of unpins, there are only the API's. */
 	if (test->owner == ERR_PTR(-EOPNOTSUPP))
 		test->owner = xpin_owner_create(0);

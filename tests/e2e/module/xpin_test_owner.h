@@ -11,18 +11,16 @@
 
 /**
  * struct xpin_test_owner_call - what to do, and what came of it
- * @addr: PIN, GUP, ENTRY and HOLD: first byte, page aligned; MEMFD: the file
- *	descriptor
- * @pages: PIN, GUP, ENTRY and MEMFD: how many. The others work on the last @pages that were
+ * @addr: PIN, GUP and HOLD: first byte, page aligned; MEMFD: the file descriptor
+ * @pages: PIN, GUP and MEMFD: how many. The others work on the last @pages that were
  *	pinned, but for @skip: they are unpinned, shared or unshared.
- * @skip: ENTRY: one of enum xpin_test_entry; the others: how many pages were pinned
- *	after those
+ * @skip: the others: how many pages were pinned after those
  * @timeout_ns: PIN and UNSHARE: how long to wait
  * @repeat: GUP: how often to try
  * @answer: out: PIN and UNSHARE: the index that was busy, or ~0; SHARE: how many
  *	pages are still refused; OWNED: how many of the pages this file owns; GUP:
- *	how many times any page was pinned and not -EBUSY returned; MEMFD and ENTRY:
- *	how many folios, or pages, were pinned
+ *	how many times any page was pinned and not -EBUSY returned; MEMFD: how many
+ *	folios were pinned
  */
 struct xpin_test_owner_call {
 	__aligned_u64 addr;
@@ -55,19 +53,5 @@ struct xpin_test_owner_call {
  */
 #define XPIN_TEST_OWNER_HOLD		_IOWR('x', 9, struct xpin_test_owner_call)
 #define XPIN_TEST_OWNER_DROP		_IOWR('x', 10, struct xpin_test_owner_call)
-
-/* Pin for reading by one of GUP's entry points, by nobody in particular, and unpin. */
-#define XPIN_TEST_OWNER_ENTRY		_IOWR('x', 11, struct xpin_test_owner_call)
-
-/* The functions pin_user_pages(), pin_user_pages_remote() and so on. */
-enum xpin_test_entry {
-	XPIN_TEST_ENTRY_PAGES,
-	XPIN_TEST_ENTRY_REMOTE,
-	XPIN_TEST_ENTRY_UNLOCKED,
-	XPIN_TEST_ENTRY_FAST,
-	/* Where there is none: EOPNOTSUPP. */
-	XPIN_TEST_ENTRY_FAST_ONLY,
-	XPIN_TEST_ENTRIES,
-};
 
 #endif /* XPIN_TEST_OWNER_H */
