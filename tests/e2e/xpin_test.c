@@ -53,10 +53,16 @@ unsigned int xpin_backend(void)
 	return info.backend;
 }
 
-/* By the kernel's version, and by how the module is told about pins. */
+/*
+ * By the kernel's version, by how the module is told about pins, and by what
+ * Debian configures its own kernels to have.
+ */
 static const struct {
 	unsigned int since;
 	enum xpin_backend backend;
+	/* On a stock kernel: since when there, and the file that shows it is there. */
+	unsigned int stock_since;
+	const char *stock_file;
 	const char *missing;
 } features[FEATURES] = {
 	[FEATURE_ANON_MIDDLE] = { KERNEL_VERSION(6, 8, 0),
@@ -70,7 +76,8 @@ static const struct {
 		.missing = "arm64 has no guest_memfd" },
 #else
 	[FEATURE_GUEST_MEMFD] = { KERNEL_VERSION(6, 8, 0),
-		.missing = "there is no guest_memfd" },
+		.stock_since = KERNEL_VERSION(6, 18, 0),
+		.missing = "there is no guest_memfd, or for confidential guests only" },
 #endif
 	[FEATURE_UFFDIO_MOVE] = { KERNEL_VERSION(6, 8, 0),
 		.missing = "there is no UFFDIO_MOVE" },
@@ -93,15 +100,32 @@ static const struct {
 		.missing = "without the notifier unpins are not reported" },
 	[FEATURE_HOOKS] = { .backend = XPIN_BACKEND_FTRACE,
 		.missing = "the kernel has the notifier, and nothing is hooked" },
+	[FEATURE_GUP_TEST] = { .stock_file = "/sys/kernel/debug/gup_test",
+		.missing = "the kernel has no gup_test: CONFIG_GUP_TEST" },
+	[FEATURE_FAULT_INJECTION] = { .stock_file = "/sys/kernel/debug/failslab",
+		.missing = "the kernel can't have allocations fail: CONFIG_FAILSLAB" },
+	[FEATURE_UDMABUF] = { .stock_file = "/dev/udmabuf",
+		.missing = "the kernel has no udmabuf: CONFIG_UDMABUF" },
 };
+
+/* What our own kernels are configured to have must be there. */
+static bool stock_lacks(enum feature feature)
+{
+	const char *file = features[feature].stock_file;
+
+	return (file || features[feature].stock_since) &&
+	       xpin_backend() == XPIN_BACKEND_FTRACE &&
+	       (kernel_version() < features[feature].stock_since ||
+		(file && access(file, F_OK)));
+}
 
 const char *feature_missing(enum feature feature)
 {
 	bool other = features[feature].backend &&
 		     features[feature].backend != xpin_backend();
 
-	return other || kernel_version() < features[feature].since ?
-	       features[feature].missing : NULL;
+	return other || kernel_version() < features[feature].since ||
+	       stock_lacks(feature) ? features[feature].missing : NULL;
 }
 
 static int ioctl_errno(int fd, unsigned long request, void *argument)
@@ -253,7 +277,7 @@ int module_unload(const char *name)
 int module_unload_soon(const char *name)
 {
 	const struct timespec pause = { 0, 100000000 };
-	int tries = 300, error;
+	int tries = feature_missing(FEATURE_HOOKS) ? 1 : 300, error;
 
 	do {
 		error = module_unload(name);

@@ -70,6 +70,9 @@ enum feature {
 	FEATURE_DENY_GET,
 	FEATURE_PLAIN_UNPIN,
 	FEATURE_HOOKS,
+	FEATURE_GUP_TEST,
+	FEATURE_FAULT_INJECTION,
+	FEATURE_UDMABUF,
 	FEATURES,
 };
 
@@ -120,7 +123,10 @@ const char *state_name(int state);
 /* Load a module, or unload it without a wait. All return 0 or -errno. */
 int module_load(const char *path);
 int module_unload(const char *name);
-/* Unload it as soon as nobody uses it, within half a minute. */
+/*
+ * Unload it when nobody uses it any more: at once, and so does this, where the
+ * notifier is; with hooks as soon as these are gone, within half a minute.
+ */
 int module_unload_soon(const char *name);
 
 /* A value of the module's debugfs file, or of a file with lines of that form. */
