@@ -219,6 +219,8 @@ static void try(const struct memory *memory, const struct attack *attack,
 
 	if (attack->memfd && memory->fd < 0)
 		unavailable(attack, &target, memory->name);
+	else if (attack->memfd && skip_without(FEATURE_UDMABUF, 1))
+		return;
 	else if (!attack->memfd || memory->kind != MEMORY_HUGETLB_MEMFD ||
 		 !skip_without(FEATURE_UDMABUF_HUGETLB, 1))
 		attack_around_a_claim(memory, attack, position);

@@ -193,6 +193,8 @@ int main(void)
 		count++;
 	ksft_print_header();
 	ksft_set_plan(MEMORY_KINDS * POSITIONS * count * 2);
+	if (skip_without(FEATURE_GUP_TEST, MEMORY_KINDS * POSITIONS * count * 2))
+		ksft_finished();
 	gup_test = open("/sys/kernel/debug/gup_test", O_RDWR | O_CLOEXEC);
 	require(gup_test >= 0, "open gup_test");
 	owner = xpin_open();
