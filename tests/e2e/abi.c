@@ -176,8 +176,11 @@ static void sizes(const struct format *format)
 	check(ok, "%s: a shorter one is EINVAL", format->name);
 }
 
+/* A flag that is known, but not for this kernel, is something else. */
 static void unknown_flags(const struct format *format)
 {
+	const int known = feature_missing(FEATURE_DENY_GET) ? -EOPNOTSUPP :
+							      result_of(format);
 	union argument argument;
 	bool ok = true;
 	int bit;
@@ -186,8 +189,9 @@ static void unknown_flags(const struct format *format)
 		fill_in(&argument, format);
 		argument.flags = 1U << bit;
 		if (argument.flags & format->flags)
-			continue;
-		ok &= returns(format, &argument, -EINVAL, "a flag");
+			ok &= returns(format, &argument, known, "a known flag");
+		else
+			ok &= returns(format, &argument, -EINVAL, "a flag");
 	}
 	check(ok, "%s: an unknown flag is EINVAL", format->name);
 }
@@ -255,19 +259,24 @@ static bool kernel_has(const char *function)
 static void info(void)
 {
 	struct xpin_info info = { .size = sizeof(info) };
-	__u64 features = XPIN_FEATURE_DENY_GET;
+	enum xpin_backend backend = XPIN_BACKEND_FTRACE;
+	__u64 features = 0;
 
 	/* Symbols are there at all, or no feature would ever be expected. */
 	require(kernel_has("pin_user_pages_fast"), "the kernel's symbols");
+	if (kernel_has("gup_pin_notifier_register")) {
+		backend = XPIN_BACKEND_NOTIFIER;
+		features |= XPIN_FEATURE_DENY_GET;
+	}
 	if (kernel_has("memfd_pin_folios"))
 		features |= XPIN_FEATURE_MEMFD;
 	check(!call(owner, XPIN_IOC_INFO, &info) &&
 	      info.api_version == XPIN_API_VERSION &&
-	      info.backend == XPIN_BACKEND_NOTIFIER,
+	      info.backend == backend,
 	      "INFO tells version and backend");
 	check(info.features == features,
 	      "INFO tells what this kernel can do: features %#llx",
-	      (unsigned long long)features);
+	      (unsigned long long)info.features);
 }
 
 static bool unknown(unsigned long request)
