@@ -33,6 +33,10 @@ struct kvm_create_guest_memfd {
 #define KVM_CREATE_GUEST_MEMFD	_IOWR(KVMIO, 0xd4, struct kvm_create_guest_memfd)
 #endif
 
+#ifndef KVM_CAP_VM_TYPES
+#define KVM_CAP_VM_TYPES	235
+#endif
+
 /* arm64 has it for any VM. */
 #ifdef __aarch64__
 #define VM_WITH_GUEST_MEMFD	0
@@ -229,9 +233,13 @@ static int guest_memfd(void)
 {
 	struct kvm_create_guest_memfd create = { .size = PAGE };
 	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC), vm, fd;
+	int type = VM_WITH_GUEST_MEMFD;
 
 	require(kvm >= 0, "/dev/kvm");
-	vm = ioctl(kvm, KVM_CREATE_VM, VM_WITH_GUEST_MEMFD);
+	/* Debian's kernels have no such VMs, and since 6.18 it goes with any. */
+	if (!(ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_VM_TYPES) & 1 << type))
+		type = 0;
+	vm = ioctl(kvm, KVM_CREATE_VM, type);
 	require(vm >= 0, "KVM_CREATE_VM");
 	fd = ioctl(vm, KVM_CREATE_GUEST_MEMFD, &create);
 	require(fd >= 0 && !fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, PAGE),
