@@ -453,6 +453,13 @@ static void try_sequence(void)
 	sequences.tried++;
 }
 
+/* Where nobody hears of plain unpins, an owner must not make any. */
+static bool is_forbidden(const struct operation *operation)
+{
+	return operation->action == PLAIN_UNPIN &&
+	       feature_missing(FEATURE_PLAIN_UNPIN);
+}
+
 /* Goes through all that begin with what is there, in @model after @done. */
 static void explore(const struct model *model, unsigned int done)
 {
@@ -464,6 +471,7 @@ static void explore(const struct model *model, unsigned int done)
 		struct model after = *model;
 
 		if (done >> i & 1 || (!done && i) ||
+		    is_forbidden(&owner->operations[i]) ||
 		    !apply(&after, sequences.memory, &owner->operations[i]))
 			continue;
 		last = false;

@@ -33,6 +33,7 @@ struct xpin_test_owner_call {
 
 #define XPIN_TEST_OWNER_PIN		_IOWR('x', 0, struct xpin_test_owner_call)
 #define XPIN_TEST_OWNER_UNPIN		_IOWR('x', 1, struct xpin_test_owner_call)
+/* EOPNOTSUPP where there can't be an owner with XPIN_OWNER_PLAIN_UNPIN. */
 #define XPIN_TEST_OWNER_PLAIN_UNPIN	_IOWR('x', 2, struct xpin_test_owner_call)
 #define XPIN_TEST_OWNER_SHARE		_IOWR('x', 3, struct xpin_test_owner_call)
 #define XPIN_TEST_OWNER_UNSHARE		_IOWR('x', 4, struct xpin_test_owner_call)
