@@ -135,14 +135,18 @@ static unsigned char *map_memory(const struct memory *memory)
 static noreturn void claim_failed(int error, const struct xpin_claim *claim)
 {
 	struct json_object *object;
-	char way_out[128] = "";
+	char way_out[160] = "";
 	struct rlimit limit;
 
 	switch (error) {
 	case EBUSY:
-		snprintf(way_out, sizeof(way_out),
-			 "somebody pins or owns what is at %#llx; see 'xpinctl query', or wait with --timeout",
-			 claim->busy_addr);
+		if (claim->busy_addr == XPIN_NO_ADDR)
+			snprintf(way_out, sizeof(way_out),
+				 "somebody has been pinning memory since before that could be refused; see dmesg, or wait with --timeout");
+		else
+			snprintf(way_out, sizeof(way_out),
+				 "somebody pins or owns what is at %#llx; see 'xpinctl query', or wait with --timeout",
+				 claim->busy_addr);
 		break;
 	case ENOMEM:
 		getrlimit(RLIMIT_MEMLOCK, &limit);
@@ -162,9 +166,20 @@ static noreturn void claim_failed(int error, const struct xpin_claim *claim)
 	object = error_object(error, *way_out ? way_out : NULL,
 			      "can't claim %llu bytes at %#llx",
 			      claim->length, claim->addr);
-	if (error == EBUSY)
+	if (error == EBUSY && claim->busy_addr != XPIN_NO_ADDR)
 		add_address(object, "address", claim->busy_addr);
 	fail_with(object);
+}
+
+static void need_deny_get(int device)
+{
+	struct xpin_info info = { .size = sizeof(info) };
+
+	if (ioctl(device, XPIN_IOC_INFO, &info))
+		fail(errno, NULL, "%s does not answer", DEVICE);
+	if (!(info.features & XPIN_FEATURE_DENY_GET))
+		fail(EOPNOTSUPP, "leave --deny-get out",
+		     "this kernel can't refuse plain references");
 }
 
 static void share_claim(int device, const struct xpin_claim *claim)
@@ -276,6 +291,8 @@ int command_hold(int argc, char **argv)
 	else
 		choose_kind(&memory);
 	device = device_open();
+	if (claim.flags & XPIN_CLAIM_DENY_GET)
+		need_deny_get(device);
 	round_size(&memory);
 	if (memory.fd >= 0 && !path && ftruncate(memory.fd, memory.size))
 		fail(errno, NULL, "can't make a memfd of %zu bytes", memory.size);

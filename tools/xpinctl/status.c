@@ -55,6 +55,7 @@ static void add_device(struct json_object *status, struct json_object **error)
 {
 	static const char * const backends[] = {
 		[XPIN_BACKEND_NOTIFIER] = "notifier",
+		[XPIN_BACKEND_FTRACE] = "ftrace",
 	};
 	struct json_object *device = json_object_new_object(), *info_object = NULL;
 	struct xpin_info info = { .size = sizeof(info) };
