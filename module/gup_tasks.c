@@ -26,6 +26,7 @@
 #include <linux/string.h>
 #include <asm/unwind.h>
 
+#include "compat/gup_functions.h"
 #include "gup_tasks.h"
 
 /* Stacks that are read in one stop, and frames that are read of each. */
@@ -34,20 +35,13 @@
 /* The longest pause before those that are left are looked at again, in jiffies. */
 #define PAUSE_MAX	(HZ / 10)
 
-/*
- * Beginnings of names of functions in mm/gup.c. The entry points leave by tail
- * calls, or have what they call inlined: docs/ftrace.md says for each kernel why
- * one of these is on the stack from a call's first instruction to its last.
- */
-static const char * const gup_functions[] = {
-	"pin_user_pages",
-	"get_user_pages_unlocked",
-	"internal_get_user_pages_fast",
-	"gup_fast_fallback",
-	"__gup_longterm",
-	"__get_user_pages",
-	"memfd_pin_folios",
-};
+static bool is_named(unsigned long addr, const char *beginning)
+{
+	char name[KSYM_SYMBOL_LEN];
+
+	sprint_symbol_no_offset(name, addr);
+	return str_has_prefix(name, beginning);
+}
 
 static bool is_gup(unsigned long addr)
 {
@@ -64,14 +58,16 @@ static bool is_gup(unsigned long addr)
 /**
  * struct stack - where a task is
  * @task: which
+ * @gone: it has ended, or is a stopper thread
+ * @user: the frames lead to user space
  * @nr: entries in @addr
- * @whole: there are no more
  * @addr: return addresses, from the innermost frame on
  */
 struct stack {
 	struct task_struct *task;
+	bool gone;
+	bool user;
 	unsigned int nr;
-	bool whole;
 	unsigned long addr[FRAMES];
 };
 
@@ -88,28 +84,24 @@ struct stacks {
 static void read_stack(struct stack *stack)
 {
 	struct unwind_state state;
-	unsigned long addr;
+	struct pt_regs *regs;
 
 	stack->nr = 0;
-	stack->whole = true;
-	/* It has ended; or it is a stopper thread, since nothing else runs. */
-	if (!refcount_read(&stack->task->stack_refcount) ||
-	    READ_ONCE(stack->task->on_cpu))
+	stack->user = false;
+	/* Nothing runs but stopper threads. */
+	stack->gone = !refcount_read(&stack->task->stack_refcount) ||
+		      READ_ONCE(stack->task->on_cpu);
+	if (stack->gone)
 		return;
 	for (unwind_start(&state, stack->task, NULL, NULL);
-	     !unwind_done(&state) && !unwind_error(&state);
-	     unwind_next_frame(&state)) {
-		addr = unwind_get_return_address(&state);
-		/* The registers of user space, at the end. */
-		if (!addr)
-			break;
-		if (stack->nr == FRAMES) {
-			stack->whole = false;
+	     !unwind_done(&state) && !unwind_error(&state) &&
+	     stack->nr < FRAMES; unwind_next_frame(&state)) {
+		regs = unwind_get_entry_regs(&state, NULL);
+		stack->user = regs && user_mode(regs);
+		if (stack->user)
 			return;
-		}
-		stack->addr[stack->nr++] = addr;
+		stack->addr[stack->nr++] = unwind_get_return_address(&state);
 	}
-	stack->whole = !unwind_error(&state);
 }
 
 /* All processors are stopped in their stopper threads. */
@@ -123,19 +115,32 @@ static int read_stacks(void *arg)
 	return 0;
 }
 
+/*
+ * Has a stack been read to its end? An unwinder that does not know some code ends
+ * there, as if that were the end, on 6.1 without a word.
+ */
+static bool is_whole(const struct stack *stack)
+{
+	return stack->user ||
+	       (stack->nr && is_named(stack->addr[stack->nr - 1],
+				      "ret_from_fork"));
+}
+
 /* Is the task outside of GUP for certain, or in a call that this module made? */
 static bool is_outside(const struct stack *stack)
 {
 	bool outside = true;
 	unsigned int i;
 
+	if (stack->gone)
+		return true;
 	for (i = 0; i < stack->nr; i++) {
 		if (within_module(stack->addr[i], THIS_MODULE))
 			outside = true;
 		else if (is_gup(stack->addr[i]))
 			outside = false;
 	}
-	return outside && stack->whole;
+	return outside && is_whole(stack);
 }
 
 /**
