@@ -209,9 +209,11 @@ int main(void)
 	unsigned int i, claims = 0, unloads = 0, errors = 0, pinned = 0;
 	long long pins = pins_held();
 	pid_t owner = getpid(), pids[STRANGERS];
+	struct xpin_claim claim;
 	struct timespec now;
 	bool ok = true;
 	time_t end;
+	int fd;
 
 	ksft_print_header();
 	ksft_set_plan(3);
@@ -223,6 +225,10 @@ int main(void)
 	require(!module_unload("xpin_test_owner") &&
 		!module_load("/xpin_test_pin.ko"), "load xpin_test_pin");
 	memory_create(&memory, MEMORY_SHMEM_PAGE);
+	/* What is movable could migrate only while nobody pins it: ENOMEM. */
+	fd = xpin_open();
+	require(!xpin_claim(fd, memory.base, PAGES * PAGE, 0, &claim), "claim");
+	close(fd);
 	for (i = 0; i < STRANGERS; i++) {
 		pids[i] = fork();
 		require(pids[i] >= 0, "fork");
