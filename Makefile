@@ -29,6 +29,7 @@ help:
 	@echo 'make kpatch-check the kernel patches on what Debian offers, with its configurations'
 	@echo 'make dkms         dkms and apt in Debian 12 and 13 roots, and what dkms built in QEMU'
 	@echo 'make check-nops   an idle hook is NOPs, and gone when configured out'
+	@echo 'make bench        what a pin costs with and without claims, in instructions'
 	@echo 'make check        checkpatch, sparse, W=1'
 	@echo 'make build-check  the module with gcc, clang and sparse for every line and architecture'
 	@echo 'make fetch        look for newer kernels and tools on the Debian mirror'
@@ -36,8 +37,8 @@ help:
 	@echo
 	@echo 'KERNEL=6.1, 6.12 or 7.3 and ARCH=x86_64 or arm64 choose what to build and run for;'
 	@echo '6.12 and x86_64 unless you say otherwise.'
-	@echo 'BACKEND=ftrace: do not build a patched kernel but take Debian'\''s own, for modules, demo'
-	@echo 'and e2e (x86_64); that of RELEASE=bookworm or trixie, by default of your own release.'
+	@echo 'BACKEND=ftrace: do not build a patched kernel but take Debian'\''s own, for modules, demo,'
+	@echo 'e2e and bench (x86_64); that of RELEASE=bookworm or trixie, by default of your own release.'
 	@echo 'XPIN_JOBS=N: parallel jobs (all processors). XPIN_MIRROR, XPIN_SECURITY_MIRROR:'
 	@echo 'a Debian mirror other than that of the apt sources.'
 
@@ -84,6 +85,9 @@ dkms:
 check-nops:
 	@$(VM)/check-nops
 
+bench:
+	@$(VM)/bench
+
 demo:
 	@$(VM)/e2e demo
 
@@ -109,4 +113,4 @@ clean-cache:
 	@$(VM)/clean-cache
 
 .PHONY: help deps fetch kernel modules xpinctl litmus kunit kunit-kasan e2e e2e-lockdep e2e-kasan \
-	dkms check-nops kpatch-check demo test test-all test-long check build-check clean-cache
+	dkms check-nops kpatch-check bench demo test test-all test-long check build-check clean-cache
