@@ -37,8 +37,9 @@ help:
 	@echo
 	@echo 'KERNEL=6.1, 6.12 or 7.3 and ARCH=x86_64 or arm64 choose what to build and run for;'
 	@echo '6.12 and x86_64 unless you say otherwise.'
-	@echo 'BACKEND=ftrace: do not build a patched kernel but take Debian'\''s own, for modules, demo,'
-	@echo 'e2e and bench (x86_64); that of RELEASE=bookworm or trixie, by default of your own release.'
+	@echo 'BACKEND=ftrace: do not build a patched kernel but take Debian'\''s own, for modules, e2e and'
+	@echo 'bench (x86_64); that of RELEASE=bookworm or trixie, by default of your own release. demo does so'
+	@echo 'unless BACKEND=notifier.'
 	@echo 'XPIN_JOBS=N: parallel jobs (all processors). XPIN_MIRROR, XPIN_SECURITY_MIRROR:'
 	@echo 'a Debian mirror other than that of the apt sources.'
 
@@ -88,8 +89,9 @@ check-nops:
 bench:
 	@$(VM)/bench
 
+# On Debian's own kernel, where there is one: nothing to build but the module.
 demo:
-	@$(VM)/e2e demo
+	@XPIN_BACKEND=$(or $(XPIN_BACKEND),$(if $(filter arm64,$(XPIN_ARCH)),notifier,ftrace)) $(VM)/e2e demo
 
 test:
 	@$(VM)/test

@@ -120,8 +120,12 @@ static void probe_page(bool owned)
 	for (i = 0; i < ATTEMPTS; i++) {
 		const struct attack *attack = attack_find(attempts[i]);
 
-		if (!takes_pins(attempts[i]))
+		if (!takes_pins(attempts[i])) {
+			printf("   %-36s not covered on %u.%u (FOLL_GET)\n",
+			       attempts[i], kernel_version() >> 16,
+			       kernel_version() >> 8 & 0xff);
 			continue;
+		}
 		require(fgets(line, sizeof(line), out), "xpinctl probe");
 		printf(" %s", line);
 		expected_end(attack, owned, end, sizeof(end));
