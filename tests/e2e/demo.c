@@ -18,6 +18,8 @@
 
 #include "xpin_test.h"
 
+#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
+
 #define VAULT	"/dev/shm/vault"
 #define SECRET	"the vault code is 4711"
 #define FORGERY	"the vault code is 0000"
@@ -27,7 +29,7 @@ static const char * const attempts[] = {
 	"O_DIRECT write from it, disk", "O_DIRECT read into it, disk",
 };
 
-#define ATTEMPTS	(sizeof(attempts) / sizeof(attempts[0]))
+#define ATTEMPTS	ARRAY_SIZE(attempts)
 
 static char *secret;
 static int unexpected;
