@@ -287,8 +287,11 @@ int pin_pages(const struct pin_source *source, unsigned long first,
 	return ret;
 }
 
-/* Is there hugetlb memory at @addr? A moment later it may be something else. */
-static bool is_hugetlb(unsigned long addr)
+/*
+ * May memory at @addr be accessed like that, and is it not hugetlb? A moment later
+ * it may be something else.
+ */
+static bool can_look(unsigned long addr, bool write)
 {
 	struct mm_struct *mm = current->mm;
 	struct vm_area_struct *vma;
@@ -296,7 +299,8 @@ static bool is_hugetlb(unsigned long addr)
 
 	mmap_read_lock(mm);
 	vma = find_vma(mm, addr);
-	ret = vma && vma->vm_start <= addr && is_vm_hugetlb_page(vma);
+	ret = vma && vma->vm_start <= addr && !is_vm_hugetlb_page(vma) &&
+	      vma->vm_flags & (write ? VM_WRITE : VM_READ);
 	mmap_read_unlock(mm);
 	return ret;
 }
@@ -325,9 +329,14 @@ struct folio *pin_peek(const struct pin_source *source, unsigned long index,
 	}
 	if (get_user_pages_fast_only(addr, 1, flags, &page) == 1)
 		return page_folio(page);
-	/* Where hugetlb memory has a walk of its own, that faults in all the same. */
-	if (is_hugetlb(untagged_addr(addr)) ||
-	    get_user_pages_fast(addr, 1, flags | FOLL_NOFAULT, &page) != 1)
+	/*
+	 * Where hugetlb memory has a walk of its own, that faults in all the same.
+	 * What NUMA balancing wants to see a fault of is there, but older kernels
+	 * say so with FOLL_FORCE only: it goes no further than this here.
+	 */
+	if (!can_look(untagged_addr(addr), write) ||
+	    get_user_pages_fast(addr, 1, flags | FOLL_NOFAULT | FOLL_FORCE,
+				&page) != 1)
 		return NULL;
 	return page_folio(page);
 }
