@@ -184,12 +184,38 @@ static int to_another_node(const struct memory *memory, bool *moved)
 	return ret;
 }
 
+/*
+ * Processors sort folios into the LRU lists by batches, in which they have a
+ * reference to each; and who touched the memory last, if only by a pin that was
+ * refused then, may have done it on another one. The call empties the batches of
+ * the processor that it runs on.
+ */
+static int page_out(void *addr, size_t length)
+{
+	cpu_set_t all, one;
+	int cpu, ret = 0;
+
+	require(!sched_getaffinity(0, sizeof(all), &all), "sched_getaffinity");
+	for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &all))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		require(!sched_setaffinity(0, sizeof(one), &one),
+			"sched_setaffinity");
+		if (madvise(addr, length, MADV_PAGEOUT))
+			ret = -errno;
+	}
+	require(!sched_setaffinity(0, sizeof(all), &all), "sched_setaffinity");
+	return ret;
+}
+
 static int out_to_swap(const struct memory *memory, bool *moved)
 {
 	unsigned char resident;
 	int ret;
 
-	ret = madvise(memory->wanted, memory->folio, MADV_PAGEOUT) ? -errno : 0;
+	ret = page_out(memory->wanted, memory->folio);
 	require(!mincore(memory->wanted, PAGE, &resident), "mincore");
 	*moved = !(resident & 1) ||
 		 /* On the way out a folio that crosses two PMDs is split. */
