@@ -24,24 +24,15 @@
 #include <linux/slab.h>
 #include <linux/stop_machine.h>
 #include <linux/string.h>
-#include <asm/unwind.h>
 
 #include "compat/gup_functions.h"
+#include "compat/stack.h"
 #include "gup_tasks.h"
 
-/* Stacks that are read in one stop, and frames that are read of each. */
+/* Stacks that are read in one stop. */
 #define STACKS		64
-#define FRAMES		128
 /* The longest pause before those that are left are looked at again, in jiffies. */
 #define PAUSE_MAX	(HZ / 10)
-
-static bool is_named(unsigned long addr, const char *beginning)
-{
-	char name[KSYM_SYMBOL_LEN];
-
-	sprint_symbol_no_offset(name, addr);
-	return str_has_prefix(name, beginning);
-}
 
 static bool is_gup(unsigned long addr)
 {
@@ -59,16 +50,12 @@ static bool is_gup(unsigned long addr)
  * struct stack - where a task is
  * @task: which
  * @gone: it has ended, or is a stopper thread
- * @user: the frames lead to user space
- * @nr: entries in @addr
- * @addr: return addresses, from the innermost frame on
+ * @frames: where, if it has not
  */
 struct stack {
 	struct task_struct *task;
 	bool gone;
-	bool user;
-	unsigned int nr;
-	unsigned long addr[FRAMES];
+	struct compat_frames frames;
 };
 
 /**
@@ -83,25 +70,11 @@ struct stacks {
 
 static void read_stack(struct stack *stack)
 {
-	struct unwind_state state;
-	struct pt_regs *regs;
-
-	stack->nr = 0;
-	stack->user = false;
 	/* Nothing runs but stopper threads. */
 	stack->gone = !refcount_read(&stack->task->stack_refcount) ||
 		      READ_ONCE(stack->task->on_cpu);
-	if (stack->gone)
-		return;
-	for (unwind_start(&state, stack->task, NULL, NULL);
-	     !unwind_done(&state) && !unwind_error(&state) &&
-	     stack->nr < FRAMES; unwind_next_frame(&state)) {
-		regs = unwind_get_entry_regs(&state, NULL);
-		stack->user = regs && user_mode(regs);
-		if (stack->user)
-			return;
-		stack->addr[stack->nr++] = unwind_get_return_address(&state);
-	}
+	if (!stack->gone)
+		compat_read_frames(&stack->frames, stack->task);
 }
 
 /* All processors are stopped in their stopper threads. */
@@ -115,32 +88,22 @@ static int read_stacks(void *arg)
 	return 0;
 }
 
-/*
- * Has a stack been read to its end? An unwinder that does not know some code ends
- * there, as if that were the end, on 6.1 without a word.
- */
-static bool is_whole(const struct stack *stack)
-{
-	return stack->user ||
-	       (stack->nr && is_named(stack->addr[stack->nr - 1],
-				      "ret_from_fork"));
-}
-
 /* Is the task outside of GUP for certain, or in a call that this module made? */
 static bool is_outside(const struct stack *stack)
 {
+	const struct compat_frames *frames = &stack->frames;
 	bool outside = true;
 	unsigned int i;
 
 	if (stack->gone)
 		return true;
-	for (i = 0; i < stack->nr; i++) {
-		if (within_module(stack->addr[i], THIS_MODULE))
+	for (i = 0; i < frames->nr; i++) {
+		if (within_module(frames->addr[i], THIS_MODULE))
 			outside = true;
-		else if (is_gup(stack->addr[i]))
+		else if (is_gup(frames->addr[i]))
 			outside = false;
 	}
-	return outside && is_whole(stack);
+	return outside && compat_frames_are_whole(frames);
 }
 
 /**
