@@ -636,6 +636,9 @@ int main(void)
 		if (scene->memfd &&
 		    skip_without(FEATURE_MEMFD_PIN, ARRAY_SIZE(operations)))
 			continue;
+		if (scene->touched &&
+		    skip_without(FEATURE_MOVABLE, ARRAY_SIZE(operations)))
+			continue;
 		if (!scene->fresh)
 			touch(scene);
 		if (scene->again)

@@ -202,6 +202,8 @@ int main(void)
 
 	ksft_print_header();
 	ksft_set_plan(5 * ARRAY_SIZE(scenes));
+	if (skip_without(FEATURE_MOVABLE, 5 * ARRAY_SIZE(scenes)))
+		ksft_finished();
 	stranger_start(&stranger);
 	fd = xpin_open();
 	pinner = open("/dev/xpin_test_owner", O_RDWR | O_CLOEXEC);

@@ -603,6 +603,10 @@ int main(void)
 		    skip_without(FEATURE_LONGTERM_RETRY,
 				 EVENTS - phase->not_freezable))
 			continue;
+		if (phase->obstacle == SHORT_PIN &&
+		    skip_without(FEATURE_MOVABLE,
+				 EVENTS - phase->not_freezable))
+			continue;
 		if (phase->memfd &&
 		    skip_without(FEATURE_MEMFD_PIN,
 				 EVENTS - phase->not_freezable))
