@@ -108,7 +108,7 @@ static const struct {
 		.missing = "the kernel has no udmabuf: CONFIG_UDMABUF" },
 	/* tools/vm/e2e gives it none. */
 	[FEATURE_MOVABLE] = { .stock_since = KERNEL_VERSION(6, 2, 0),
-		.missing = "no movable memory: the kernel warns when a huge page there is pinned for long" },
+		.missing = "no movable memory, of which it could not pin huge pages for long" },
 };
 
 /* What our own kernels are configured to have must be there. */
