@@ -58,6 +58,8 @@
 #define ARM_WAIT_MS	1000
 /* How often it is looked whether the last call has left a wrapper. */
 #define LEAVE_DELAY	(HZ / 10)
+/* How often ftrace is asked again that wants to be. */
+#define HOOK_TRIES	10
 /* From a function's address to where ftrace is called, at most. */
 #define ENTRY_SIZE	16
 
@@ -259,8 +261,14 @@ static void notrace redirect(unsigned long ip, unsigned long parent_ip,
 	}
 }
 
+/* For finding out whether functions can be hooked: the calls go on as they are. */
+static void notrace pass(unsigned long ip, unsigned long parent_ip,
+			 struct ftrace_ops *ops, struct ftrace_regs *fregs)
+{
+}
+
 static struct ftrace_ops hook_ops = {
-	.func = redirect,
+	.func = pass,
 	.flags = FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT,
 };
 
@@ -297,6 +305,18 @@ static struct gup_task stuck;
 static void disarm(struct work_struct *work);
 
 static DECLARE_DELAYED_WORK(disarm_work, disarm);
+
+/* Returns as register_ftrace_function(), but for what passes. */
+static int hook(void)
+{
+	int tries = HOOK_TRIES, ret;
+
+	/* A BPF program at one of the functions is in the middle of a change. */
+	do {
+		ret = register_ftrace_function(&hook_ops);
+	} while (ret == -EAGAIN && --tries);
+	return ret;
+}
 
 static void unhook(void)
 {
@@ -336,30 +356,32 @@ out:
 /* Why do the hooks not work together? Try each by itself. */
 static void say_why(int error)
 {
-	unsigned int i, failed = 0;
-	int ret;
+	int failed[ARRAY_SIZE(hooks)];
+	unsigned int i, nr = 0;
 
 	for (i = 0; i < ARRAY_SIZE(hooks); i++) {
-		ret = ftrace_set_filter_ip(&hook_ops,
-					   (unsigned long)hooks[i].function,
-					   0, 1);
-		if (!ret)
-			ret = register_ftrace_function(&hook_ops);
-		if (!ret)
+		failed[i] = ftrace_set_filter_ip(&hook_ops,
+					(unsigned long)hooks[i].function, 0, 1);
+		if (!failed[i])
+			failed[i] = hook();
+		if (!failed[i])
 			unregister_ftrace_function(&hook_ops);
-		else if (failed++ < ARRAY_SIZE(hooks) - 1)
-			pr_err("this kernel can't refuse pins: %s() can't be hooked (%d), perhaps because of a live patch\n",
-			       hooks[i].name, ret);
+		nr += !!failed[i];
 	}
-	if (failed == ARRAY_SIZE(hooks))
+	if (nr == ARRAY_SIZE(hooks))
 		pr_err("this kernel can't refuse pins: ftrace does not hook (%d); is kernel.ftrace_enabled 0?\n",
 		       error);
+	for (i = 0; i < ARRAY_SIZE(hooks) && nr < ARRAY_SIZE(hooks); i++)
+		if (failed[i])
+			pr_err("this kernel can't refuse pins: %s() can't be hooked (%d), perhaps because of a live patch\n",
+			       hooks[i].name, failed[i]);
 }
 
 /**
  * backend_register() - find out whether pins can be refused on this kernel
  *
- * Hooks all there is to hook, once, and unhooks it.
+ * Hooks all there is to hook, once, and unhooks it; who calls meanwhile goes on as
+ * without, for there is nobody yet who would wait for them before unloading.
  *
  * Return: 0, or what ftrace says: -EBUSY when it is switched off or somebody else
  * redirects one of the functions, -EINVAL when one can't be traced.
@@ -380,14 +402,17 @@ int backend_register(void)
 			goto free;
 		}
 	}
-	ret = register_ftrace_function(&hook_ops);
+	ret = hook();
 	if (ret) {
 		say_why(ret);
 		goto free;
 	}
-	ret = unregister_ftrace_function(&hook_ops);
-	if (!ret)
-		return 0;
+	unhook();
+	/* What may still be called must not go away. */
+	if (broken)
+		__module_get(THIS_MODULE);
+	hook_ops.func = redirect;
+	return 0;
 free:
 	ftrace_free_filter(&hook_ops);
 	return ret;
@@ -396,7 +421,8 @@ free:
 /**
  * backend_unregister() - undo backend_register()
  *
- * No hook is left, nor anybody in a wrapper: the module would have a reference.
+ * No hook is left, nor anybody in a wrapper: from the first redirected call to the
+ * last's return the module has a reference.
  *
  * Context: may sleep.
  */
@@ -419,7 +445,13 @@ static int arm(void)
 		held = true;
 	}
 	if (!hooked) {
-		ret = register_ftrace_function(&hook_ops);
+		ret = hook();
+		/* ftrace has stopped in the middle, perhaps. */
+		broken = ret == -ENODEV;
+		if (ret == -EAGAIN)
+			return -EBUSY;
+		if (ret == -ENOMEM)
+			return ret;
 		if (ret) {
 			pr_err_ratelimited("ftrace does not hook GUP's entry points any more (%d): no claims\n",
 					   ret);
@@ -429,12 +461,12 @@ static int arm(void)
 		WRITE_ONCE(hooked, true);
 	}
 	ret = gup_tasks_wait(ARM_WAIT_MS, &stuck);
-	if (ret) {
+	if (ret == -EBUSY)
 		pr_warn_ratelimited("no claims yet: %s[%d] may be inside GUP since before it was hooked, %u ms ago\n",
 				    stuck.comm, stuck.pid,
 				    jiffies_to_msecs(jiffies - hooked_at));
+	if (ret)
 		return ret;
-	}
 	stuck.pid = 0;
 	WRITE_ONCE(alone, true);
 	return 0;
@@ -448,9 +480,8 @@ static int arm(void)
  * folio's count.
  *
  * Context: may sleep, for a second and what ftrace takes.
- * Return: 0; -EBUSY when somebody may be inside GUP for longer, or at a signal
- * while that is so; -ENODEV when ftrace does not hook; -EOPNOTSUPP for other
- * events.
+ * Return: 0; -EBUSY when somebody may be inside GUP for longer, or at a signal;
+ * -ENODEV when ftrace does not hook; -ENOMEM; -EOPNOTSUPP for other events.
  */
 int backend_get(enum backend_event event)
 {
@@ -458,7 +489,9 @@ int backend_get(enum backend_event event)
 
 	if (!backend_can(event))
 		return -EOPNOTSUPP;
-	mutex_lock(&arm_lock);
+	/* Others may be waiting, one after the other. */
+	if (mutex_lock_interruptible(&arm_lock))
+		return -EBUSY;
 	if (!hooked || !alone)
 		ret = arm();
 	if (!ret)

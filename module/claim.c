@@ -116,17 +116,12 @@ static void owner_end_call(struct xpin_owner *owner)
 }
 
 /* Inside of a call, at the end of which it is seen whether it is still needed. */
-static int owner_arm_get(struct xpin_owner *owner)
+static void owner_arm_get(struct xpin_owner *owner)
 {
-	int ret = 0;
-
 	mutex_lock(&owner->lock);
-	if (!owner->get_armed) {
-		ret = backend_get(BACKEND_GET);
-		owner->get_armed = !ret;
-	}
+	if (!owner->get_armed)
+		owner->get_armed = !backend_get(BACKEND_GET);
 	mutex_unlock(&owner->lock);
-	return ret;
 }
 
 /**
@@ -649,17 +644,21 @@ void claim_release(struct xpin_owner *owner, struct page **pages,
  */
 static int owner_begin_claim(struct xpin_owner *owner, u64 *wait_ns)
 {
-	ktime_t begin = ktime_get();
-	int ret = owner_begin_call(owner);
+	ktime_t begin;
+	int ret;
 
-	while (ret == -EBUSY && *wait_ns && !signal_pending(current)) {
-		owner_end_call(owner);
-		charge_wait(wait_ns, begin);
+	for (;;) {
 		begin = ktime_get();
 		ret = owner_begin_call(owner);
+		if (ret != -EBUSY)
+			return ret;
+		charge_wait(wait_ns, begin);
+		if (signal_pending(current))
+			return pin_interrupted();
+		if (!*wait_ns)
+			return ret;
+		owner_end_call(owner);
 	}
-	return ret == -EBUSY && signal_pending(current) ? pin_interrupted() :
-							  ret;
 }
 
 /* Take all of a source, chunk by chunk, or nothing. */
@@ -925,7 +924,7 @@ int xpin_unshare_pages(struct xpin_owner *owner, struct page **pages,
 		if (ret)
 			break;
 	}
-	if (ret)
+	if (ret && done)
 		xpin_share_pages(owner, pages, done);
 	owner_end_call(owner);
 	kvfree(folios);
@@ -997,9 +996,9 @@ static unsigned long count_referenced(struct page **pages,
  * reads or writes the memory as long as it lasts; or the kernel's own for a moment,
  * as compaction or a walk of a page table takes one.
  *
- * Context: process context, any mm; may sleep. Does not fail.
+ * Context: process context, any mm; may sleep.
  * Return: how many of the pages are in folios with such references; -EOPNOTSUPP
- * where plain references can't be refused (a stock kernel).
+ * where plain references can't be refused (a stock kernel), its only error.
  */
 long xpin_deny_get_pages(struct xpin_owner *owner, struct page **pages,
 			 unsigned long nr_pages)
@@ -1009,10 +1008,10 @@ long xpin_deny_get_pages(struct xpin_owner *owner, struct page **pages,
 	unsigned int nr;
 	long referenced;
 
+	if (!backend_can(BACKEND_GET))
+		return -EOPNOTSUPP;
 	owner_begin_call(owner);
-	referenced = owner_arm_get(owner);
-	if (referenced)
-		goto out;
+	owner_arm_get(owner);
 	for (done = 0; done < nr_pages; done = next) {
 		nr = gather_runs(pages, done, nr_pages, runs, CLAIM_BATCH,
 				 &next);
@@ -1029,7 +1028,6 @@ long xpin_deny_get_pages(struct xpin_owner *owner, struct page **pages,
 		refs_settle(page_folio(pages[0]));
 		referenced = count_referenced(pages, nr_pages);
 	}
-out:
 	owner_end_call(owner);
 	return referenced;
 }

@@ -48,6 +48,14 @@ static inline void compat_read_frames(struct compat_frames *frames,
 
 	frames->nr = 0;
 	frames->user = false;
+#ifdef CONFIG_RETHOOK
+	/*
+	 * Of a task about to run, the unwinder does not tell where a function
+	 * returns to that has a kretprobe; 6.1's warns if it is asked.
+	 */
+	if (task_is_running(task) && !llist_empty(&task->rethooks))
+		return;
+#endif
 	for (unwind_start(&state, task, NULL, NULL);
 	     !unwind_done(&state) && !unwind_error(&state) &&
 	     frames->nr < COMPAT_FRAMES; unwind_next_frame(&state)) {
