@@ -32,23 +32,27 @@ die()
 	exit 1
 }
 
-# Debian's own kernels, each with the release that it is of.
+# Debian's own kernels, each with the release that it is of, and what Debian calls the processor.
 stocks='6.1-bookworm 6.12-bookworm 6.12-trixie 7.3-trixie'
+debian=${machine/x86_64/amd64}
 
 # stock_of: set $stock to the release whose kernel is meant: the one that was asked for, else this
-# machine's, if it has the line, else the last that has it.
+# machine's, if it has the line, else the last that has it. And $stock_name to what it is called in
+# the cache.
 stock_of()
 {
 	local each has=''
 
-	[ "$machine" = x86_64 ] || die "Debian's own kernels are for x86_64 only here"
 	for each in $stocks; do
 		[ "${each%-*}" != "$line" ] || has+=" ${each#*-}"
 	done
 	stock=${XPIN_RELEASE:-$host}
-	[[ "$has " != *" $stock "* ]] || return 0
-	[ -z "${XPIN_RELEASE-}" ] || die "there is no $line of Debian '$stock', but of:$has"
-	stock=${has##* }
+	if [[ "$has " != *" $stock "* ]]; then
+		[ -z "${XPIN_RELEASE-}" ] || die "there is no $line of Debian '$stock', but of:$has"
+		stock=${has##* }
+	fi
+	stock_name=$line-$stock
+	[ "$debian" = amd64 ] || stock_name+=-$debian
 }
 
 [ -d "$top/kpatch/$line" ] || die "there is no patch for Linux '$line', but for: $lines"

@@ -36,7 +36,8 @@ private_apt()
 }
 
 # update NAME ENTRY...: read the package lists of these "MIRROR SUITE" entries. They are for
-# $debian_arch, whatever the machine is.
+# $debian_arch, whatever the machine is; or for several, with commas between them, of which the first
+# is meant where none is named.
 debian_arch=amd64
 update()
 {
@@ -49,7 +50,7 @@ update()
 		Dir::Cache "$dir/cache";
 		Dir::Etc::sourcelist "$dir/sources.list";
 		Dir::Etc::sourceparts "/dev/null";
-		APT::Architecture "$debian_arch";
+		APT::Architecture "${debian_arch%%,*}";
 		APT::Architectures "$debian_arch";
 		APT::Sandbox::User "root";
 	END
