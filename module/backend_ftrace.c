@@ -358,10 +358,11 @@ static void say_why(int error)
 {
 	int failed[ARRAY_SIZE(hooks)];
 	unsigned int i, nr = 0;
+	unsigned long function;
 
 	for (i = 0; i < ARRAY_SIZE(hooks); i++) {
-		failed[i] = ftrace_set_filter_ip(&hook_ops,
-					(unsigned long)hooks[i].function, 0, 1);
+		function = (unsigned long)hooks[i].function;
+		failed[i] = ftrace_set_filter_ip(&hook_ops, function, 0, 1);
 		if (!failed[i])
 			failed[i] = hook();
 		if (!failed[i])

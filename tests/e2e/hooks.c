@@ -10,16 +10,15 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -141,56 +140,66 @@ static void entry_points(void)
 
 /* --- Calls that sleep --- */
 
+/* By what it is called: by process_vm_readv(), or one of enum xpin_test_pin_by. */
+#define BY_READV	(-1)
+
 /**
- * struct sleeper - a process with a call of GUP that sleeps in a page fault
- * @pid: who called
+ * struct sleeper - a thread with a call of GUP that sleeps in a page fault
+ * @by: by what it is called
+ * @longterm: with FOLL_LONGTERM
+ * @thread: who calls
+ * @tid: its ID
  * @uffd: with what the fault is resolved
  * @area: two pages of which the first is the missing one, the second one wanted
- * @result: pipe that the call's result is read from
+ * @pages: how many it got, or an errno
  */
 struct sleeper {
-	pid_t pid;
+	int by;
+	bool longterm;
+	pthread_t thread;
+	atomic_int tid;
 	int uffd;
 	unsigned char *area;
-	int result;
+	long pages;
 };
 
-/*
- * process_vm_readv() of both pages: they are pinned in one call, which sleeps
- * until the first is there.
- */
-static noreturn void sleep_in_pin(const struct sleeper *sleeper, pid_t owner,
-				  int answer)
+/* Both pages in one call, which sleeps until the first is there. */
+static void *sleep_in_pin(void *argument)
 {
 	static unsigned char buffer[2 * PAGE];
+	struct sleeper *sleeper = argument;
 	struct iovec local = { buffer, sizeof(buffer) };
 	struct iovec remote = { sleeper->area, sizeof(buffer) };
+	struct xpin_test_pin_call call = {
+		.addr = (uintptr_t)sleeper->area,
+		.pages = 2,
+		.by = sleeper->by,
+		.longterm = sleeper->longterm,
+		.repeat = 1,
+	};
 	ssize_t n;
-	int fd;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	/* The parent's are to be closed by the parent. */
-	for (fd = STDERR_FILENO + 1; fd < 100; fd++)
-		if (fd != answer)
-			close(fd);
-	n = process_vm_readv(owner, &local, 1, &remote, 1, 0);
-	if (n < 0)
-		n = -errno;
-	if (write(answer, &n, sizeof(n)) != sizeof(n))
-		_exit(1);
-	_exit(0);
+	atomic_store(&sleeper->tid, gettid());
+	if (sleeper->by == BY_READV) {
+		n = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+		sleeper->pages = n < 0 ? -errno : n / (ssize_t)PAGE;
+	} else if (ioctl(test_pin, XPIN_TEST_PIN, &call)) {
+		sleeper->pages = -errno;
+	} else {
+		sleeper->pages = call.pinned;
+	}
+	return NULL;
 }
 
-static void sleeper_start(struct sleeper *sleeper)
+static void sleeper_start(struct sleeper *sleeper, int by, bool longterm)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register page = {
 		.mode = UFFDIO_REGISTER_MODE_MISSING,
 	};
 	struct uffd_msg fault;
-	pid_t owner = getpid();
-	int result[2];
 
+	*sleeper = (struct sleeper){ .by = by, .longterm = longterm };
 	/* A page of private memory, and after it the one that is wanted. */
 	sleeper->area = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -204,34 +213,25 @@ static void sleeper_start(struct sleeper *sleeper)
 	require(sleeper->uffd >= 0 &&
 		!ioctl(sleeper->uffd, UFFDIO_API, &api) &&
 		!ioctl(sleeper->uffd, UFFDIO_REGISTER, &page), "userfaultfd");
-
-	require(!pipe2(result, O_CLOEXEC), "pipe");
-	sleeper->pid = fork();
-	require(sleeper->pid >= 0, "fork");
-	if (!sleeper->pid)
-		sleep_in_pin(sleeper, owner, result[1]);
-	close(result[1]);
-	sleeper->result = result[0];
+	require(!pthread_create(&sleeper->thread, NULL, sleep_in_pin, sleeper),
+		"pthread_create");
 	require(read(sleeper->uffd, &fault, sizeof(fault)) == sizeof(fault),
 		"a page fault");
 }
 
-/* Resolves the fault. Returns what came of the call: bytes, or an errno. */
-static ssize_t sleeper_wake(struct sleeper *sleeper)
+/* Resolves the fault. Returns how many pages the call got, or an errno. */
+static long sleeper_wake(struct sleeper *sleeper)
 {
 	struct uffdio_zeropage page = {
 		.range = { (uintptr_t)sleeper->area, PAGE },
 	};
-	ssize_t n;
 
 	require(!ioctl(sleeper->uffd, UFFDIO_ZEROPAGE, &page),
 		"UFFDIO_ZEROPAGE");
-	require(read(sleeper->result, &n, sizeof(n)) == sizeof(n), "result");
-	require(waitpid(sleeper->pid, NULL, 0) == sleeper->pid, "waitpid");
-	close(sleeper->result);
+	pthread_join(sleeper->thread, NULL);
 	close(sleeper->uffd);
 	munmap(sleeper->area, 2 * PAGE);
-	return n;
+	return sleeper->pages;
 }
 
 /* Lines of the log since @log was opened that have the words. */
@@ -256,37 +256,51 @@ static int log_open(void)
 	return log;
 }
 
+static const struct {
+	const char *name;
+	int by;
+	bool longterm;
+} sleepers[] = {
+	{ "process_vm_readv()", BY_READV, false },
+	{ "pin_user_pages_unlocked()", XPIN_TEST_PIN_UNLOCKED, false },
+	{ "pin_user_pages_fast()", XPIN_TEST_PIN_FAST, false },
+	{ "pin_user_pages_fast(), long-term", XPIN_TEST_PIN_FAST, true },
+};
+
 /*
  * What entered GUP before it was hooked would pin, when it goes on, what was
  * claimed meanwhile.
  */
-static void asleep_before_arming(void)
+static void asleep_before_arming(unsigned int i)
 {
 	struct sleeper sleeper;
 	struct xpin_claim claim;
 	int fd = xpin_open(), log = log_open();
 	char who[64];
 	int error;
-	ssize_t n;
+	bool said;
+	long n;
 
 	require(all_unhooked(), "nothing is hooked");
-	sleeper_start(&sleeper);
-	snprintf(who, sizeof(who), "[%d]", sleeper.pid);
+	sleeper_start(&sleeper, sleepers[i].by, sleepers[i].longterm);
+	snprintf(who, sizeof(who), "[%d]", sleeper.tid);
 	error = xpin_claim(fd, memory.wanted, PAGE, 0, &claim);
 	check(error == -EBUSY && claim.busy_addr == XPIN_NO_ADDR,
-	      "no claim while somebody sleeps in GUP since before the hooks");
-	check(log_says(log, "no claims yet", who) &&
-	      xpin_stat("waits_for") == sleeper.pid,
-	      "the log and the statistics say who");
+	      "%s: no claim while it sleeps since before the hooks",
+	      sleepers[i].name);
+	/* The log has at most ten such lines in five seconds. */
+	said = log_says(log, "no claims yet", who);
+	check((said || i) && xpin_stat("waits_for") == sleeper.tid,
+	      "%s: the statistics, and the log, say who", sleepers[i].name);
 	error = xpin_claim(fd, memory.wanted, PAGE, NSEC_PER_SEC, &claim);
 	check(error == -EBUSY && !claim.timeout_ns,
-	      "nor one that waits a second for it");
+	      "%s: nor one that waits a second for it", sleepers[i].name);
 	n = sleeper_wake(&sleeper);
-	check(n == 2 * PAGE, "it gets what it wanted");
+	check(n == 2, "%s: it gets what it wanted (%ld)", sleepers[i].name, n);
 	error = xpin_claim(fd, memory.wanted, PAGE, 0, &claim);
 	check(!error && !xpin_stat("waits_for") &&
 	      pin_by(XPIN_TEST_PIN_REMOTE, memory.wanted, 1) == -EBUSY,
-	      "then the claim succeeds");
+	      "%s: then the claim succeeds", sleepers[i].name);
 	close(log);
 	close(fd);
 }
@@ -297,15 +311,15 @@ static void asleep_after_arming(void)
 	struct sleeper sleeper;
 	struct xpin_claim claim, other;
 	int fd = xpin_open(), error;
-	ssize_t n;
+	long n;
 
 	require(!xpin_claim(fd, memory.wanted + PAGE, PAGE, 0, &other),
 		"claim of another page");
-	sleeper_start(&sleeper);
+	sleeper_start(&sleeper, BY_READV, false);
 	error = xpin_claim(fd, memory.wanted, PAGE, 0, &claim);
 	n = sleeper_wake(&sleeper);
-	check(!error && n == (ssize_t)PAGE,
-	      "who sleeps behind a hook is no obstacle, and gets nothing claimed (%d, %zd bytes)",
+	check(!error && n == 1,
+	      "who sleeps behind a hook is no obstacle, and gets nothing claimed (%d, %ld pages)",
 	      error, n);
 	close(fd);
 }
@@ -333,10 +347,10 @@ static void asleep_while_disarmed(void)
 	struct sleeper sleeper;
 	struct xpin_claim claim;
 	int fd = xpin_open(), error;
-	ssize_t n;
+	long n;
 
 	require(!xpin_claim(fd, memory.wanted, PAGE, 0, &claim), "claim");
-	sleeper_start(&sleeper);
+	sleeper_start(&sleeper, BY_READV, false);
 	close(fd);
 	check(all_unhooked() && stays_loaded(),
 	      "unhooked, but not unloaded while somebody sleeps behind a hook");
@@ -344,12 +358,60 @@ static void asleep_while_disarmed(void)
 	fd = xpin_open();
 	error = xpin_claim(fd, memory.wanted, PAGE, 0, &claim);
 	n = sleeper_wake(&sleeper);
-	check(!error && n == (ssize_t)PAGE,
-	      "hooked again: it is no obstacle, and gets nothing claimed (%d, %zd bytes)",
+	check(!error && n == 1,
+	      "hooked again: it is no obstacle, and gets nothing claimed (%d, %ld pages)",
 	      error, n);
 	close(fd);
 	check(!module_unload_soon("xpin") && !any_hooked(), "unloaded after it");
 	require(!module_load("/xpin.ko"), "load again");
+}
+
+static atomic_bool loading;
+
+/* Calls that sleep, one after the other, as many as there is room for. */
+#define LOAD_SLEEPERS	64
+
+static void *start_sleepers(void *argument)
+{
+	struct sleeper *started = argument;
+	long i = 0;
+
+	while (atomic_load(&loading) && i < LOAD_SLEEPERS)
+		sleeper_start(&started[i++], BY_READV, false);
+	return (void *)i;
+}
+
+/*
+ * When it is loaded, the module tries whether it can hook. Nobody may sleep behind
+ * these hooks: it could be unloaded at once.
+ */
+static void asleep_while_loading(bool fails)
+{
+	static struct sleeper started[LOAD_SLEEPERS];
+	pthread_t starter;
+	bool ok = true;
+	int error;
+	void *nr;
+	long i;
+
+	require(!module_unload_soon("xpin"), "unload xpin");
+	require(!fails || !module_load(HOOK), "load xpin_test_hook");
+	atomic_store(&loading, true);
+	require(!pthread_create(&starter, NULL, start_sleepers, started),
+		"pthread_create");
+	error = module_load("/xpin.ko");
+	atomic_store(&loading, false);
+	pthread_join(starter, &nr);
+	if (!error)
+		ok = !module_unload("xpin");
+	for (i = 0; i < (long)nr; i++)
+		ok &= sleeper_wake(&started[i]) == 2;
+	check(ok && error == (fails ? -EBUSY : 0) && nr,
+	      "%sloaded while %ld calls fell asleep, unloaded, woken",
+	      fails ? "not " : "", (long)nr);
+	require(!fails || !module_unload("xpin_test_hook"),
+		"unload xpin_test_hook");
+	require(!module_load("/xpin.ko"), "load xpin");
 }
 
 /* --- Others who use ftrace --- */
@@ -434,9 +496,11 @@ static void another_redirects(void)
 
 int main(void)
 {
+	unsigned int i;
+
 	ksft_print_header();
-	ksft_set_plan(24);
-	if (skip_without(FEATURE_HOOKS, 24))
+	ksft_set_plan(41);
+	if (skip_without(FEATURE_HOOKS, 41))
 		ksft_finished();
 	require(!mount("tracefs", TRACING, "tracefs", 0, NULL) ||
 		errno == EBUSY, TRACING);
@@ -447,9 +511,15 @@ int main(void)
 	require(test_pin >= 0, "open xpin_test_pin");
 
 	entry_points();
-	asleep_before_arming();
+	for (i = 0; i < ARRAY_SIZE(sleepers); i++) {
+		if (!sleepers[i].longterm ||
+		    !skip_without(FEATURE_LONGTERM_RETRY, 5))
+			asleep_before_arming(i);
+	}
 	asleep_after_arming();
 	asleep_while_disarmed();
+	asleep_while_loading(false);
+	asleep_while_loading(true);
 	ftrace_switched_off();
 	another_redirects();
 

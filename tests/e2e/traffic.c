@@ -44,7 +44,9 @@ static struct shared {
 		atomic_bool absent;
 		atomic_int error;
 		atomic_long attempts;
+		/* Before they count as attempts. */
 		atomic_long refused;
+		atomic_long succeeded;
 	} stranger[STRANGERS];
 } *shared;
 
@@ -110,8 +112,10 @@ static noreturn void be_stranger(unsigned int number, pid_t owner)
 			       try_entry(fd, number);
 		if (ret < 0)
 			atomic_store(&counts->error, -ret);
+		else if (ret)
+			atomic_fetch_add(&counts->refused, 1);
 		else
-			atomic_fetch_add(&counts->refused, ret);
+			atomic_fetch_add(&counts->succeeded, 1);
 		atomic_fetch_add(&counts->attempts, 1);
 	}
 	_exit(0);
@@ -145,11 +149,11 @@ static void wait_for_attempts(void)
 	}
 }
 
-/* True if from now on all attempts are refused, or none is, until this ends. */
+/* True if from now on, until this ends, all attempts are refused, or none is. */
 static bool all_are(bool refused, const char *when)
 {
-	long attempts[STRANGERS], refusals[STRANGERS], more, of_these;
 	struct stranger_counts *counts;
+	long before[STRANGERS], wrong;
 	bool ok = true;
 	unsigned int i;
 
@@ -157,19 +161,18 @@ static bool all_are(bool refused, const char *when)
 	wait_for_attempts();
 	for (i = 0; i < STRANGERS; i++) {
 		counts = &shared->stranger[i];
-		/* One may be counted as refused and not yet as an attempt. */
-		refusals[i] = atomic_load(&counts->refused);
-		attempts[i] = atomic_load(&counts->attempts);
+		before[i] = atomic_load(refused ? &counts->succeeded :
+						  &counts->refused);
 	}
 	wait_for_attempts();
 	for (i = 0; i < STRANGERS; i++) {
 		counts = &shared->stranger[i];
-		more = atomic_load(&counts->attempts) - attempts[i];
-		of_these = atomic_load(&counts->refused) - refusals[i];
-		/* One more or less: the two are not read at the same time. */
-		if (refused ? of_these < more - 1 : of_these) {
-			ksft_print_msg("%s: %s: %ld of %ld attempts refused\n",
-				       when, stranger_name(i), of_these, more);
+		wrong = atomic_load(refused ? &counts->succeeded :
+					      &counts->refused) - before[i];
+		if (wrong) {
+			ksft_print_msg("%s: %s: %ld attempts %s\n", when,
+				       stranger_name(i), wrong,
+				       refused ? "succeeded" : "refused");
 			ok = false;
 		}
 	}

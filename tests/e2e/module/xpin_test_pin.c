@@ -36,25 +36,26 @@ static long pin_memfd(int fd, unsigned int nr, struct page **pages)
 static long pin_by(const struct xpin_test_pin_call *call, struct page **pages)
 {
 	struct mm_struct *mm = current->mm;
+	unsigned int flags = call->longterm ? FOLL_LONGTERM : 0;
 	unsigned int nr = call->pages;
 	long ret;
 
 	switch (call->by) {
 	case XPIN_TEST_PIN_PAGES:
 		mmap_read_lock(mm);
-		ret = compat_pin_user_pages(call->addr, nr, 0, pages, NULL);
+		ret = compat_pin_user_pages(call->addr, nr, flags, pages, NULL);
 		mmap_read_unlock(mm);
 		return ret;
 	case XPIN_TEST_PIN_REMOTE:
 		mmap_read_lock(mm);
-		ret = compat_pin_user_pages_remote(mm, call->addr, nr, 0, pages,
-						   NULL, NULL);
+		ret = compat_pin_user_pages_remote(mm, call->addr, nr, flags,
+						   pages, NULL, NULL);
 		mmap_read_unlock(mm);
 		return ret;
 	case XPIN_TEST_PIN_UNLOCKED:
-		return pin_user_pages_unlocked(call->addr, nr, pages, 0);
+		return pin_user_pages_unlocked(call->addr, nr, pages, flags);
 	case XPIN_TEST_PIN_FAST:
-		return pin_user_pages_fast(call->addr, nr, 0, pages);
+		return pin_user_pages_fast(call->addr, nr, flags, pages);
 	case XPIN_TEST_PIN_FAST_ONLY:
 		return compat_pin_user_pages_fast_only(call->addr, nr, 0,
 						       pages);

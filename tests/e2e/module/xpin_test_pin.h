@@ -27,6 +27,7 @@ enum xpin_test_pin_by {
  *	PIN_MEMFD: each is a folio
  * @by: one of enum xpin_test_pin_by
  * @repeat: how often
+ * @longterm: with FOLL_LONGTERM; PIN_MEMFD always is
  * @pinned: out: how many the last time. They are unpinned again
  * @refused: out: how often it was EBUSY, or fewer than @pages. Another error is the
  *	ioctl's
@@ -36,6 +37,7 @@ struct xpin_test_pin_call {
 	__u32 pages;
 	__u32 by;
 	__u64 repeat;
+	__u64 longterm;
 	__u64 pinned;
 	__u64 refused;
 };
