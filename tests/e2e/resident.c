@@ -445,6 +445,25 @@ static void moves_only_unowned(const struct mover *mover, enum memory_kind kind)
 	check(before && same && after, "%s: %s", memory.name, mover->name);
 }
 
+/* --- The second node --- */
+
+/* All processors are on the first node, and so is most of what does not move. */
+static void use_second_node(bool only)
+{
+	unsigned long node = 1UL << 1;
+
+	require(!syscall(SYS_set_mempolicy, only ? MPOL_BIND : MPOL_DEFAULT,
+			 only ? &node : NULL, 8 * sizeof(node)),
+		"set_mempolicy");
+}
+
+static void create_on_second_node(struct memory *memory, enum memory_kind kind)
+{
+	use_second_node(true);
+	memory_create(memory, kind);
+	use_second_node(false);
+}
+
 /* --- Compaction --- */
 
 /* How many of every fourth page, from @first on, are no longer at @pfns. */
@@ -471,7 +490,7 @@ static void compact(void)
  * been released.
  */
 static bool compact_around(struct memory *memory, enum memory_kind kind,
-			   bool *same)
+			   bool second_node, bool *same)
 {
 	struct xpin_claim claimed;
 	struct xpin_part part;
@@ -480,7 +499,10 @@ static bool compact_around(struct memory *memory, enum memory_kind kind,
 	bool moved;
 	size_t i;
 
-	memory_create(memory, kind);
+	if (second_node)
+		create_on_second_node(memory, kind);
+	else
+		memory_create(memory, kind);
 	require(!xpin_claim(owner, memory->base, MEMORY_LENGTH, 0, &claimed),
 		"claim");
 	for (i = 0; i < PAGES; i += 4) {
@@ -539,9 +561,9 @@ static void compacts_only_unowned(enum memory_kind kind)
 	size_t length;
 	void *room = make_room(&length);
 
-	/* What lies where moved pages are put does not move. */
-	while (places < PLACES && !moved && same)
-		moved = compact_around(&memory[places++], kind, &same);
+	/* What lies where moved pages are put does not move: on either node. */
+	for (; places < PLACES && !moved && same; places++)
+		moved = compact_around(&memory[places], kind, places & 1, &same);
 	if (!moved || !same)
 		ksft_print_msg("nobody's pages moved: %d, owned ones stayed: %d\n",
 			       moved, same);
@@ -590,23 +612,6 @@ static void online(unsigned long block, bool movable)
 {
 	require(set_state(block, movable ? "online_movable" : "online_kernel"),
 		"online");
-}
-
-/* All processors are on the first node, and so is most of what does not move. */
-static void use_second_node(bool only)
-{
-	unsigned long node = 1UL << 1;
-
-	require(!syscall(SYS_set_mempolicy, only ? MPOL_BIND : MPOL_DEFAULT,
-			 only ? &node : NULL, 8 * sizeof(node)),
-		"set_mempolicy");
-}
-
-static void create_on_second_node(struct memory *memory, enum memory_kind kind)
-{
-	use_second_node(true);
-	memory_create(memory, kind);
-	use_second_node(false);
 }
 
 /*
