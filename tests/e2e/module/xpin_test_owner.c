@@ -12,6 +12,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -80,7 +81,12 @@ static int test_owner_gup(struct xpin_test_owner_call *call)
 		} else {
 			break;
 		}
-		cond_resched();
+		/*
+		 * As who loops in the kernel should: a grace period of RCU
+		 * tasks, without which no hook goes, would take most of a
+		 * minute.
+		 */
+		cond_resched_tasks_rcu_qs();
 	}
 	kfree(pages);
 	return ret;
