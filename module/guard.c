@@ -11,16 +11,11 @@
 
 static DEFINE_PER_CPU(unsigned long, vetoes);
 
-/*
- * Is a pin, or with @get a plain reference, by the current call in the way of the
- * folio's owner?
- */
-static bool guard_refuses(unsigned long pfn, bool get)
+/* guard_refuses(), where there may be an entry: apart, for that is rare. */
+static noinline bool entry_refuses(unsigned long pfn, bool get)
 {
 	struct xpin_entry entry;
 
-	if (likely(!registry_filter(pfn)))
-		return false;
 	if (!registry_lookup(pfn, &entry) || entry.state == XPIN_SHARED)
 		return false;
 	/* The module's own calls, whoever they are for, look who has what. */
@@ -28,6 +23,15 @@ static bool guard_refuses(unsigned long pfn, bool get)
 		return entry.deny_get && !registry_call_owner();
 	/* Only the owner's own calls may add pins. */
 	return registry_call_owner() != entry.owner;
+}
+
+/*
+ * Is a pin, or with @get a plain reference, by the current call in the way of the
+ * folio's owner?
+ */
+static __always_inline bool guard_refuses(unsigned long pfn, bool get)
+{
+	return unlikely(registry_filter(pfn)) && entry_refuses(pfn, get);
 }
 
 /**

@@ -121,35 +121,26 @@ static DEFINE_XARRAY(wanted);
 
 /* --- The filter: sections of a page, each with a bit for every PFN in it --- */
 
-#define FILTER_SHIFT		(PAGE_SHIFT + 3)
-#define FILTER_BITS		BIT(FILTER_SHIFT)
 #define FILTER_MIN_SECTIONS	1
 
-struct filter {
-	struct rcu_head rcu;
-	unsigned long nr;
-	unsigned long *section[];
-};
-
 /* Replaced by a larger one when a PFN lies beyond it. */
-static struct filter __rcu *filter;
+struct registry_filter_table __rcu *registry_filter_table;
 /* Held to add sections and to replace the table. */
 static DEFINE_MUTEX(filter_lock);
 
-/* The bits for @pfn and its neighbours, or NULL. */
+/* As registry_filter_section(), for who changes the filter. */
 static unsigned long *filter_section(unsigned long pfn)
 {
-	struct filter *table = rcu_dereference_check(filter,
-					lockdep_is_held(&filter_lock));
-	unsigned long nr = pfn >> FILTER_SHIFT;
+	const struct registry_filter_table *table =
+		rcu_dereference_check(registry_filter_table,
+				      lockdep_is_held(&filter_lock));
 
-	/* Pairs with smp_store_release() in filter_reserve(). */
-	return nr < table->nr ? READ_ONCE(table->section[nr]) : NULL;
+	return registry_filter_section(table, pfn);
 }
 
-static struct filter *filter_alloc(unsigned long nr)
+static struct registry_filter_table *filter_alloc(unsigned long nr)
 {
-	struct filter *table;
+	struct registry_filter_table *table;
 
 	table = kvzalloc(struct_size(table, section, nr), GFP_KERNEL);
 	if (table)
@@ -158,10 +149,12 @@ static struct filter *filter_alloc(unsigned long nr)
 }
 
 /* A table that has room for the section @nr too, or NULL. The lock is held. */
-static struct filter *filter_grow(struct filter *old, unsigned long nr)
+static struct registry_filter_table *
+filter_grow(struct registry_filter_table *old, unsigned long nr)
 {
-	struct filter *table = filter_alloc(roundup_pow_of_two(nr + 1));
+	struct registry_filter_table *table;
 
+	table = filter_alloc(roundup_pow_of_two(nr + 1));
 	if (!table)
 		return NULL;
 	memcpy(table->section, old->section,
@@ -170,7 +163,7 @@ static struct filter *filter_grow(struct filter *old, unsigned long nr)
 	 * Who misses the new table misses it as it would miss the entry: the
 	 * claimer's barrier comes later. tests/litmus/filter-growth*.litmus.
 	 */
-	rcu_assign_pointer(filter, table);
+	rcu_assign_pointer(registry_filter_table, table);
 	kvfree_rcu(old, rcu);
 	return table;
 }
@@ -181,9 +174,9 @@ static struct filter *filter_grow(struct filter *old, unsigned long nr)
  */
 static int filter_reserve(unsigned long pfn)
 {
-	unsigned long nr = pfn >> FILTER_SHIFT;
+	unsigned long nr = pfn >> REGISTRY_FILTER_SHIFT;
 	unsigned long *section;
-	struct filter *table;
+	struct registry_filter_table *table;
 	int ret = 0;
 
 	rcu_read_lock();
@@ -197,7 +190,7 @@ static int filter_reserve(unsigned long pfn)
 		goto out;
 
 	ret = -ENOMEM;
-	table = rcu_dereference_protected(filter, true);
+	table = rcu_dereference_protected(registry_filter_table, true);
 	if (nr >= table->nr)
 		table = filter_grow(table, nr);
 	if (!table)
@@ -206,7 +199,8 @@ static int filter_reserve(unsigned long pfn)
 	if (!section)
 		goto out;
 	/*
-	 * The zeroes of the section come first. Pairs with filter_section();
+	 * The zeroes of the section come first. Pairs with the READ_ONCE() in
+	 * registry_filter_section();
 	 * tests/litmus/filter-new-section*.litmus.
 	 */
 	smp_store_release(&table->section[nr], section);
@@ -218,36 +212,24 @@ out:
 
 static int filter_init(void)
 {
-	struct filter *table = filter_alloc(FILTER_MIN_SECTIONS);
+	struct registry_filter_table *table;
 
+	table = filter_alloc(FILTER_MIN_SECTIONS);
 	if (!table)
 		return -ENOMEM;
-	RCU_INIT_POINTER(filter, table);
+	RCU_INIT_POINTER(registry_filter_table, table);
 	return 0;
 }
 
 static void filter_exit(void)
 {
-	struct filter *table = rcu_dereference_protected(filter, true);
+	struct registry_filter_table *table =
+		rcu_dereference_protected(registry_filter_table, true);
 	unsigned long nr;
 
 	for (nr = 0; nr < table->nr; nr++)
 		free_page((unsigned long)table->section[nr]);
 	kvfree(table);
-}
-
-/**
- * registry_filter() - may there be an entry?
- * @pfn: of a folio's first page
- *
- * Context: RCU read-side critical section; any context, NMI too.
- * Return: false when there is no entry.
- */
-bool registry_filter(unsigned long pfn)
-{
-	const unsigned long *section = filter_section(pfn);
-
-	return section && test_bit(pfn & (FILTER_BITS - 1), section);
 }
 
 /* --- Entries --- */
@@ -311,14 +293,14 @@ static void entry_store(struct xa_state *xas, struct registry_owner *owner,
 	rcu_read_lock();
 	section = filter_section(pfn);
 	if (new)
-		set_bit(pfn & (FILTER_BITS - 1), section);
+		set_bit(pfn & (REGISTRY_FILTER_BITS - 1), section);
 	old = xas_store(xas, new);
 	if (!xas_error(xas)) {
 		change = (new ? 1 : 0) - (old ? 1 : 0);
 		deny_get = packed_deny_get(new) - packed_deny_get(old);
 	}
 	if (!new || xas_error(xas))
-		clear_bit(pfn & (FILTER_BITS - 1), section);
+		clear_bit(pfn & (REGISTRY_FILTER_BITS - 1), section);
 	rcu_read_unlock();
 
 	if (change) {
@@ -756,7 +738,7 @@ static void owner_forget(unsigned long pfn)
 	xa_lock_irq(&entries);
 	__xa_erase(&entries, pfn);
 	rcu_read_lock();
-	clear_bit(pfn & (FILTER_BITS - 1), filter_section(pfn));
+	clear_bit(pfn & (REGISTRY_FILTER_BITS - 1), filter_section(pfn));
 	rcu_read_unlock();
 	xa_unlock_irq(&entries);
 	atomic_long_dec(&nr_entries);

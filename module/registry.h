@@ -99,7 +99,53 @@ void registry_deny_get(struct registry_owner *owner,
 		       const struct folio_pins *folios, unsigned int nr);
 void registry_count_down(struct folio *folio, u32 refs, u32 call);
 
-bool registry_filter(unsigned long pfn);
+/* What a section has a bit for: as many PFNs as a page has bits. */
+#define REGISTRY_FILTER_SHIFT	(PAGE_SHIFT + 3)
+#define REGISTRY_FILTER_BITS	BIT(REGISTRY_FILTER_SHIFT)
+
+/**
+ * struct registry_filter_table - where the sections are
+ * @rcu: frees it when a larger one has replaced it
+ * @nr: entries in @section
+ * @section: a bit for every PFN that may have an entry; NULL when none ever had
+ */
+struct registry_filter_table {
+	struct rcu_head rcu;
+	unsigned long nr;
+	unsigned long *section[];
+};
+
+extern struct registry_filter_table __rcu *registry_filter_table;
+
+/* The bits for @pfn and its neighbours, or NULL. */
+static inline unsigned long *
+registry_filter_section(const struct registry_filter_table *table,
+			unsigned long pfn)
+{
+	unsigned long nr = pfn >> REGISTRY_FILTER_SHIFT;
+
+	/* Pairs with smp_store_release() in filter_reserve(). */
+	return nr < table->nr ? READ_ONCE(table->section[nr]) : NULL;
+}
+
+/**
+ * registry_filter() - may there be an entry?
+ * @pfn: of a folio's first page
+ *
+ * In line, for it is what most pins come to while something is claimed.
+ *
+ * Context: RCU read-side critical section; any context, NMI too.
+ * Return: false when there is no entry.
+ */
+static inline bool registry_filter(unsigned long pfn)
+{
+	const unsigned long *section =
+		registry_filter_section(rcu_dereference(registry_filter_table),
+					pfn);
+
+	return section && test_bit(pfn & (REGISTRY_FILTER_BITS - 1), section);
+}
+
 bool registry_lookup(unsigned long pfn, struct xpin_entry *entry);
 
 void registry_call_begin(const struct registry_owner *owner);
