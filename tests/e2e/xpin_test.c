@@ -109,6 +109,10 @@ static const struct {
 	/* tools/vm/e2e gives it none. */
 	[FEATURE_MOVABLE] = { .stock_since = KERNEL_VERSION(6, 2, 0),
 		.missing = "no movable memory, of which it could not pin huge pages for long" },
+	/* Our own are without. */
+	[FEATURE_NUMA_BALANCING] = { .backend = XPIN_BACKEND_FTRACE,
+		.stock_file = "/proc/sys/kernel/numa_balancing",
+		.missing = "the kernel has no CONFIG_NUMA_BALANCING" },
 };
 
 /* What our own kernels are configured to have must be there. */
