@@ -129,7 +129,7 @@ static void find_memory(struct probe *probe)
 	}
 	/* What can't be reached without a pin, either, can't be refused. */
 	if (!read_memory(probe, probe->found))
-		fail(EFAULT, "is it private and held with --deny-get?",
+		fail(EFAULT, "may nobody read it, or is it private and held with --deny-get?",
 		     "the memory of process %d at %p can't be reached",
 		     target->pid, target->remote);
 }
