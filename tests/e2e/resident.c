@@ -33,6 +33,7 @@
 #define HUGE_PAGES	"/proc/sys/vm/nr_hugepages"
 /* What else is in the way of a mover changes with the place of the memory. */
 #define PLACES		64
+#define ROOM_PLACES	8
 #define FILLING		(1024 * LARGE)
 #define STEP		(64 * PAGE)
 
@@ -603,8 +604,14 @@ static void compacts_only_unowned(enum memory_kind kind)
 	void *room = make_room(&length);
 
 	/* What lies where moved pages are put does not move: on either node. */
-	for (; places < PLACES && !moved && same; places++)
+	for (; places < PLACES && !moved && same; places++) {
+		/* Nor does anything where all has been filled. */
+		if (places && places % ROOM_PLACES == 0) {
+			munmap(room, length);
+			room = make_room(&length);
+		}
 		moved = compact_around(&memory[places], kind, places & 1, &same);
+	}
 	if (!moved || !same)
 		ksft_print_msg("nobody's pages moved: %d, owned ones stayed: %d\n",
 			       moved, same);
