@@ -21,10 +21,13 @@
 #include "xpin_test.h"
 #include "module/xpin_test_owner.h"
 
-/* Where user memory ends, and what is at two physical addresses without RAM. */
+/*
+ * Where user memory ends, and what is at two physical addresses without RAM: no
+ * driver uses them, or Debian's kernels would let nobody map them.
+ */
 #ifdef __aarch64__
 #define USER_END	0x1000000000000
-#define REGISTERS	0x09010000
+#define REGISTERS	0x09020000
 #define FIRMWARE	0
 #else
 #define USER_END	0x800000000000
