@@ -597,20 +597,25 @@ static void *make_room(size_t *length)
 
 static void compacts_only_unowned(enum memory_kind kind)
 {
+	const bool anywhere = feature_missing(FEATURE_MOVABLE);
 	struct memory memory[PLACES];
 	bool moved = false, same = true;
 	int places = 0;
 	size_t length;
 	void *room = make_room(&length);
 
-	/* What lies where moved pages are put does not move: on either node. */
+	/*
+	 * What lies where moved pages are put does not move, nor does anything
+	 * where all has been filled. Memory that was claimed has left a zone of
+	 * movable memory for somewhere else; without one it lies anywhere.
+	 */
 	for (; places < PLACES && !moved && same; places++) {
-		/* Nor does anything where all has been filled. */
-		if (places && places % ROOM_PLACES == 0) {
+		if (anywhere && places && places % ROOM_PLACES == 0) {
 			munmap(room, length);
 			room = make_room(&length);
 		}
-		moved = compact_around(&memory[places], kind, places & 1, &same);
+		moved = compact_around(&memory[places], kind,
+				       anywhere && places & 1, &same);
 	}
 	if (!moved || !same)
 		ksft_print_msg("nobody's pages moved: %d, owned ones stayed: %d\n",
