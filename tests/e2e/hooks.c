@@ -450,11 +450,20 @@ static void ftrace_switched_off(void)
 	error = ftrace_enable(false);
 	if (error) {
 		skip("this kernel's ftrace can't be switched off at all");
+		skip("this kernel's ftrace can't be switched off at all");
 	} else {
 		error = xpin_claim(fd, memory.wanted, PAGE, 0, &claim);
 		check(error == -ENODEV && log_says(log, "no claims", "xpin"),
 		      "no claim while ftrace is switched off, and the log says so");
-		require(!ftrace_enable(true), "ftrace_enabled");
+		close(fd);
+		require(!module_unload_soon("xpin"), "unload xpin");
+		error = module_load("/xpin.ko");
+		check(error == -EBUSY && access("/dev/xpin", F_OK) &&
+		      log_says(log, "ftrace does not hook", "ftrace_enabled"),
+		      "not loaded then; the log says why");
+		require(!ftrace_enable(true) && !module_load("/xpin.ko"),
+			"load xpin");
+		fd = xpin_open();
 	}
 	close(log);
 	error = xpin_claim(fd, memory.wanted, PAGE, 0, &claim);
@@ -499,8 +508,8 @@ int main(void)
 	unsigned int i;
 
 	ksft_print_header();
-	ksft_set_plan(41);
-	if (skip_without(FEATURE_HOOKS, 41))
+	ksft_set_plan(42);
+	if (skip_without(FEATURE_HOOKS, 42))
 		ksft_finished();
 	require(!mount("tracefs", TRACING, "tracefs", 0, NULL) ||
 		errno == EBUSY, TRACING);
