@@ -498,7 +498,8 @@ static int lock_to_arm(void)
  *
  * Context: may sleep, for two seconds and what ftrace takes.
  * Return: 0; -EBUSY when it takes longer, because somebody may be inside GUP or is
- * just disarming, or at a signal; -ENODEV when ftrace does not hook; -ENOMEM; -EOPNOTSUPP for other events.
+ * just disarming, or at a signal; -ENODEV when ftrace does not hook; -ENOMEM;
+ * -EOPNOTSUPP for other events.
  */
 int backend_get(enum backend_event event)
 {
