@@ -58,7 +58,7 @@
 #define ARM_WAIT_MS	1000
 /* How often it is looked whether the last call has left a wrapper. */
 #define LEAVE_DELAY	(HZ / 10)
-/* How often ftrace is asked again that wants to be. */
+/* How often ftrace is asked that wants to be asked again. */
 #define HOOK_TRIES	10
 /* From a function's address to where ftrace is called, at most. */
 #define ENTRY_SIZE	16
@@ -306,6 +306,13 @@ static void disarm(struct work_struct *work);
 
 static DECLARE_DELAYED_WORK(disarm_work, disarm);
 
+static void fail_for_good(int error)
+{
+	pr_err("ftrace has gone wrong (%d), GUP's entry points may be hooked or not: no claims, and no unloading, until the next boot\n",
+	       error);
+	broken = true;
+}
+
 /* Returns as register_ftrace_function(), but for what passes. */
 static int hook(void)
 {
@@ -315,6 +322,9 @@ static int hook(void)
 	do {
 		ret = register_ftrace_function(&hook_ops);
 	} while (ret == -EAGAIN && --tries);
+	/* It has died since the filter was set. */
+	if (ret == -ENODEV)
+		fail_for_good(ret);
 	return ret;
 }
 
@@ -322,11 +332,8 @@ static void unhook(void)
 {
 	int ret = unregister_ftrace_function(&hook_ops);
 
-	if (ret) {
-		pr_err("ftrace can't let go of GUP's entry points (%d): no claims, and no unloading, until the next boot\n",
-		       ret);
-		broken = true;
-	}
+	if (ret)
+		fail_for_good(ret);
 	WRITE_ONCE(hooked, false);
 	WRITE_ONCE(alone, false);
 }
@@ -366,9 +373,14 @@ static void say_why(int error)
 		if (!failed[i])
 			failed[i] = hook();
 		if (!failed[i])
-			unregister_ftrace_function(&hook_ops);
+			unhook();
+		if (broken)
+			return;
 		nr += !!failed[i];
 	}
+	if (!nr)
+		pr_err("this kernel can't refuse pins just now: ftrace did not hook (%d); try again\n",
+		       error);
 	if (nr == ARRAY_SIZE(hooks))
 		pr_err("this kernel can't refuse pins: ftrace does not hook (%d); is kernel.ftrace_enabled 0?\n",
 		       error);
@@ -385,7 +397,8 @@ static void say_why(int error)
  * without, for there is nobody yet who would wait for them before unloading.
  *
  * Return: 0, or what ftrace says: -EBUSY when it is switched off or somebody else
- * redirects one of the functions, -EINVAL when one can't be traced.
+ * redirects one of the functions, -EINVAL when one can't be traced, -EAGAIN while
+ * BPF programs at them are being changed. 0 also when ftrace has died of this.
  */
 int backend_register(void)
 {
@@ -404,14 +417,17 @@ int backend_register(void)
 		}
 	}
 	ret = hook();
-	if (ret) {
+	if (!ret)
+		unhook();
+	else if (!broken)
 		say_why(ret);
-		goto free;
-	}
-	unhook();
-	/* What may still be called must not go away. */
-	if (broken)
+	if (broken) {
+		/* What may still be called must not go away. */
 		__module_get(THIS_MODULE);
+		return 0;
+	}
+	if (ret)
+		goto free;
 	hook_ops.func = redirect;
 	return 0;
 free:
@@ -447,8 +463,6 @@ static int arm(void)
 	}
 	if (!hooked) {
 		ret = hook();
-		/* ftrace has stopped in the middle, perhaps. */
-		broken = ret == -ENODEV;
 		if (ret == -EAGAIN)
 			return -EBUSY;
 		if (ret == -ENOMEM)
@@ -484,7 +498,7 @@ static int lock_to_arm(void)
 	while (!mutex_trylock(&arm_lock)) {
 		if (time_after(jiffies, end) || signal_pending(current))
 			return -EBUSY;
-		schedule_timeout_interruptible(1);
+		usleep_range(100, 200);
 	}
 	return 0;
 }
@@ -497,9 +511,9 @@ static int lock_to_arm(void)
  * folio's count.
  *
  * Context: may sleep, for two seconds and what ftrace takes.
- * Return: 0; -EBUSY when it takes longer, because somebody may be inside GUP or is
- * just disarming, or at a signal; -ENODEV when ftrace does not hook; -ENOMEM;
- * -EOPNOTSUPP for other events.
+ * Return: 0; -EBUSY when it takes longer, because somebody may be inside GUP, is
+ * just disarming or changes BPF programs, or at a signal; -ENODEV when ftrace does
+ * not hook; -ENOMEM; -EOPNOTSUPP for other events.
  */
 int backend_get(enum backend_event event)
 {

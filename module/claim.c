@@ -639,7 +639,8 @@ void claim_release(struct xpin_owner *owner, struct page **pages,
 }
 
 /*
- * Begin a call that claims, and wait for who may still pin without being asked.
+ * Begin a call that claims, and wait for who may still pin without being asked:
+ * as long as the timeout allows, of which arming that succeeds takes nothing.
  * Needs owner_end_call(), whatever it returns.
  */
 static int owner_begin_claim(struct xpin_owner *owner, u64 *wait_ns)
@@ -730,14 +731,14 @@ static int claim_source(struct xpin_owner *owner,
  * Takes the mmap_lock, so not from an mmu notifier or a fault handler.
  * Return: 0; -EIO on another mm; -EINVAL for a misaligned or empty range;
  * -EBUSY when somebody else pins or owns a folio, or pins anything since before
- * pins could be refused (a stock kernel; without @busy); -ENODEV when they can't be
- * refused any more (likewise); -EFAULT when GUP can't reach
- * a page, -EOPNOTSUPP when it is memory that can't be owned (files, devices);
- * -ENOMEM for RLIMIT_MEMLOCK or memory; -EINTR when killed; -ERESTARTNOHAND by
- * a signal and -ERESTARTNOINTR when the task must go to user mode before it
- * waits on, both to be returned from the system call with what is left of
- * @timeout_ns; -EOVERFLOW for too many pins of a folio; -EREMOTEIO
- * from GUP.
+ * pins could be refused, or hooks are being changed (a stock kernel; without
+ * @busy); -ENODEV when pins can't be refused any more (likewise); -EFAULT when GUP
+ * can't reach a page, -EOPNOTSUPP when it is memory that can't be owned (files,
+ * devices); -ENOMEM for RLIMIT_MEMLOCK or memory; -EINTR when killed;
+ * -ERESTARTNOHAND by a signal and -ERESTARTNOINTR when the task must go to user
+ * mode before it waits on, both to be returned from the system call with what is
+ * left of @timeout_ns; -EOVERFLOW for too many pins of a folio; -EREMOTEIO from
+ * GUP.
  */
 int xpin_pin_user_pages(struct xpin_owner *owner, unsigned long start,
 			unsigned long nr_pages, struct page **pages,
