@@ -54,7 +54,7 @@
 
 /* Pages that are looked at in one RCU read-side critical section. */
 #define LOOK_PAGES	512
-/* How long one arming waits for others' or for calls from before, in milliseconds. */
+/* How long one arming waits for calls from before, in milliseconds. */
 #define ARM_WAIT_MS	1000
 /* How often it is looked whether the last call has left a wrapper. */
 #define LEAVE_DELAY	(HZ / 10)
@@ -487,22 +487,6 @@ static int arm(void)
 	return 0;
 }
 
-/*
- * Disarming waits for a grace period of RCU tasks with the lock held, and whoever
- * loops in the kernel can make that long.
- */
-static int lock_to_arm(void)
-{
-	unsigned long end = jiffies + msecs_to_jiffies(ARM_WAIT_MS);
-
-	while (!mutex_trylock(&arm_lock)) {
-		if (time_after(jiffies, end) || signal_pending(current))
-			return -EBUSY;
-		usleep_range(100, 200);
-	}
-	return 0;
-}
-
 /**
  * backend_get() - be told about an event from now on
  * @event: BACKEND_PIN
@@ -510,20 +494,20 @@ static int lock_to_arm(void)
  * Who was not asked took its pin before this returns, and can be seen in the
  * folio's count.
  *
- * Context: may sleep, for two seconds and what ftrace takes.
- * Return: 0; -EBUSY when it takes longer, because somebody may be inside GUP, is
- * just disarming or changes BPF programs, or at a signal; -ENODEV when ftrace does
- * not hook; -ENOMEM; -EOPNOTSUPP for other events.
+ * Context: may sleep, for a second and what ftrace takes: who comes while it is
+ * just being disarmed waits for grace periods of RCU tasks.
+ * Return: 0; -EBUSY when somebody may be inside GUP for longer or changes BPF
+ * programs at the functions, or at a signal; -ENODEV when ftrace does not hook;
+ * -ENOMEM; -EOPNOTSUPP for other events.
  */
 int backend_get(enum backend_event event)
 {
-	int ret;
+	int ret = 0;
 
 	if (!backend_can(event))
 		return -EOPNOTSUPP;
-	ret = lock_to_arm();
-	if (ret)
-		return ret;
+	if (mutex_lock_interruptible(&arm_lock))
+		return -EBUSY;
 	if (!hooked || !alone)
 		ret = arm();
 	if (!ret)

@@ -731,10 +731,10 @@ static int claim_source(struct xpin_owner *owner,
  * Takes the mmap_lock, so not from an mmu notifier or a fault handler.
  * Return: 0; -EIO on another mm; -EINVAL for a misaligned or empty range;
  * -EBUSY when somebody else pins or owns a folio, or pins anything since before
- * pins could be refused, or hooks are being changed (a stock kernel; without
- * @busy); -ENODEV when pins can't be refused any more (likewise); -EFAULT when GUP
- * can't reach a page, -EOPNOTSUPP when it is memory that can't be owned (files,
- * devices); -ENOMEM for RLIMIT_MEMLOCK or memory; -EINTR when killed;
+ * pins could be refused (a stock kernel; without @busy); -ENODEV when pins can't be
+ * refused any more (likewise); -EFAULT when GUP can't reach a page, -EOPNOTSUPP
+ * when it is memory that can't be owned (files, devices); -ENOMEM for
+ * RLIMIT_MEMLOCK or memory; -EINTR when killed;
  * -ERESTARTNOHAND by a signal and -ERESTARTNOINTR when the task must go to user
  * mode before it waits on, both to be returned from the system call with what is
  * left of @timeout_ns; -EOVERFLOW for too many pins of a folio; -EREMOTEIO from

@@ -32,8 +32,7 @@
  *    there.
  *  - EBUSY: somebody else pins or owns the memory; busy_addr says where. Without
  *    an address: a pin that began before pins could be refused is still under way,
- *    somewhere (the kernel's log says whose), or hooks are just being changed
- *    (XPIN_BACKEND_FTRACE).
+ *    somewhere (XPIN_BACKEND_FTRACE; the kernel's log says whose).
  *  - ENOMEM: RLIMIT_MEMLOCK, or out of memory.
  *  - EOPNOTSUPP: this kind of memory can't be owned, or XPIN_IOC_INFO's features
  *    say that this kernel can't do it.
