@@ -20,7 +20,8 @@
  *
  * This is store buffering with two full barriers: the pinner sees the entry, or
  * the claimer sees the pin, or both. [A] is smp_mb__after_atomic() in
- * try_grab_folio_fast() and in try_grab_page(); [B] is in claim_settle(). They
+ * try_grab_folio_fast() and in try_grab_page(), on a stock kernel smp_mb() in
+ * kept() of backend_ftrace.c; [B] is in claim_settle(). They
  * pair with each other. tests/litmus/pin-vs-claim*.litmus.
  *
  * An entry is {owner, pins, excl, state, deny_get}. pins counts all pins of its owner on
