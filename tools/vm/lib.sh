@@ -134,6 +134,8 @@ finish()
 		} >&"$terminal"
 	fi
 	[ -z "${tmp:-}" ] || rm -rf "$tmp"
+	# A group of processes that was started beside.
+	[ -z "${beside:-}" ] || kill -- "-$beside" || true
 	exit "$status"
 }
 trap finish EXIT
