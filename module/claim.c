@@ -1050,3 +1050,19 @@ u32 xpin_folio_owner(struct folio *folio)
 	return registry_lookup(folio_pfn(folio), &entry) ? entry.owner : 0;
 }
 EXPORT_SYMBOL_GPL(xpin_folio_owner);
+
+/**
+ * xpin_kernel_api_version() - XPIN_KERNEL_API_VERSION of the loaded module
+ *
+ * For a driver that was built with the header of another: modversions, where
+ * the kernel has them, see that functions take the same, but not that they mean
+ * the same.
+ *
+ * Context: any.
+ * Return: the number.
+ */
+u32 xpin_kernel_api_version(void)
+{
+	return XPIN_KERNEL_API_VERSION;
+}
+EXPORT_SYMBOL_GPL(xpin_kernel_api_version);

@@ -13,6 +13,18 @@
 struct file;
 struct xpin_owner;
 
+/**
+ * XPIN_KERNEL_API_VERSION - what this header describes
+ *
+ * Raised by each change that a caller can notice: a function more, one that
+ * takes or returns something else, or one that now means something else. So
+ * what a driver needs is there if this is at least the number that had it, and
+ * nothing has changed under it if this is the number it was written for.
+ * xpin_kernel_api_version() is this of the module that is loaded.
+ */
+#define XPIN_KERNEL_API_VERSION	1
+u32 xpin_kernel_api_version(void);
+
 /*
  * The owner may drop pins with plain unpin_user_page() and its relatives while
  * it owns the folio exclusively. Costs everybody a look at each unpin for as
