@@ -4,7 +4,20 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
+#include <linux/xpin.h>
+
 #include "xpinctl.h"
+
+const char *backend_name(unsigned int backend)
+{
+	switch (backend) {
+	case XPIN_BACKEND_NOTIFIER:
+		return "notifier";
+	case XPIN_BACKEND_FTRACE:
+		return "ftrace";
+	}
+	return "unknown";
+}
 
 static char *missing_way_out(void)
 {

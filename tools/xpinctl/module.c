@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Is the module loaded, and if not: could it be? */
 #include <errno.h>
-#include <fcntl.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "xpinctl.h"
@@ -24,54 +21,22 @@ bool module_loaded(void)
  */
 static char *module_field(const char *field)
 {
-	char * const argv[] = { "modinfo", "-F", (char *)field, "xpin", NULL };
-	posix_spawn_file_actions_t actions;
-	int answer[2], status, error;
-	char text[4096];
-	size_t length;
-	FILE *file;
-	pid_t pid;
+	const char * const argv[] = { "modinfo", "-F", field, "xpin", NULL };
+	char *answer;
+	int status = run_program(argv, &answer);
 
-	if (pipe2(answer, O_CLOEXEC))
-		fail(errno, NULL, "can't make a pipe");
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_adddup2(&actions, answer[1], STDOUT_FILENO);
-	posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null",
-					 O_WRONLY, 0);
-	error = posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
-	posix_spawn_file_actions_destroy(&actions);
-	close(answer[1]);
-	if (error) {
-		close(answer[0]);
-		errno = ENOEXEC;
-		return NULL;
-	}
-
-	file = fdopen(answer[0], "r");
-	if (!file)
-		fail(errno, NULL, "can't read from modinfo");
-	length = fread(text, 1, sizeof(text) - 1, file);
-	fclose(file);
-	text[length] = '\0';
-	text[strcspn(text, "\n")] = '\0';
-	if (waitpid(pid, &status, 0) != pid || status || !*text) {
-		errno = ENOENT;
-		return NULL;
-	}
-	return strdup(text);
+	if (answer)
+		answer[strcspn(answer, "\n")] = '\0';
+	if (!status && answer && *answer)
+		return answer;
+	free(answer);
+	errno = status < 0 ? ENOEXEC : ENOENT;
+	return NULL;
 }
 
 struct module_file module_file(void)
 {
-	const char *path = getenv("PATH");
 	struct module_file file = {};
-	char *with_sbin;
-
-	/* An ordinary user's PATH does not lead to modinfo. */
-	if (asprintf(&with_sbin, "%s:/usr/sbin:/sbin", path ? path : "") < 0)
-		abort();
-	setenv("PATH", with_sbin, 1);
-	free(with_sbin);
 
 	file.path = module_field("filename");
 	if (!file.path) {
@@ -79,6 +44,8 @@ struct module_file module_file(void)
 		return file;
 	}
 	file.version = module_field("version");
+	file.vermagic = module_field("vermagic");
+	file.signer = module_field("signer");
 	file.backend = module_field("backend");
 	file.unsupported = module_field("unsupported");
 	return file;

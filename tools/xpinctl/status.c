@@ -16,21 +16,6 @@
 
 #define STATS	"/sys/kernel/debug/xpin/stats"
 
-/* The first line of a file, or NULL. */
-static char *first_line(const char *path)
-{
-	FILE *file = fopen(path, "re");
-	char *line = NULL;
-	size_t size = 0;
-
-	if (!file)
-		return NULL;
-	if (getline(&line, &size, file) > 0)
-		line[strcspn(line, "\n")] = '\0';
-	fclose(file);
-	return line;
-}
-
 static void add_module_file(struct json_object *status,
 			    struct json_object **error)
 {
@@ -53,10 +38,6 @@ static void add_module_file(struct json_object *status,
 
 static void add_device(struct json_object *status, struct json_object **error)
 {
-	static const char * const backends[] = {
-		[XPIN_BACKEND_NOTIFIER] = "notifier",
-		[XPIN_BACKEND_FTRACE] = "ftrace",
-	};
 	struct json_object *device = json_object_new_object(), *info_object = NULL;
 	struct xpin_info info = { .size = sizeof(info) };
 	struct stat file;
@@ -77,10 +58,7 @@ static void add_device(struct json_object *status, struct json_object **error)
 	} else if (fd >= 0) {
 		info_object = json_object_new_object();
 		add_number(info_object, "version", info.api_version);
-		add_string(info_object, "backend",
-			   info.backend < ARRAY_SIZE(backends) &&
-			   backends[info.backend] ?
-			   backends[info.backend] : "unknown");
+		add_string(info_object, "backend", backend_name(info.backend));
 		add_address(info_object, "features", info.features);
 	}
 	if (fd >= 0)

@@ -25,6 +25,7 @@ int command_status(int argc, char **argv);
 int command_hold(int argc, char **argv);
 int command_probe(int argc, char **argv);
 int command_query(int argc, char **argv);
+int command_doctor(int argc, char **argv);
 
 /* --- output.c: every answer is a JSON object; the text is made from it --- */
 
@@ -70,6 +71,18 @@ __u64 parse_address(const char *text);
 size_t parse_length(const char *text);
 size_t page_size(void);
 
+/* --- run.c: all strings are to be freed --- */
+
+char *text_of(const char *fmt, ...) __attribute__
+	((format(printf, 1, 2)));
+/* NULL if there is none. */
+char *first_line(const char *path);
+/*
+ * Runs the program and returns its exit code; -1 if there is none of that name.
+ * @output is all that it wrote to standard output, NULL if that was nothing.
+ */
+int run_program(const char * const *argv, char **output);
+
 /* --- module.c --- */
 
 /**
@@ -77,6 +90,8 @@ size_t page_size(void);
  * @error: 0; ENOENT: there is none; ENOEXEC: there is no modinfo
  * @path: its path
  * @version: its version
+ * @vermagic: the kernel's release it was built for, and more
+ * @signer: whose signature it has
  * @backend: "none" for the one that only refuses to load
  * @unsupported: why that one refuses
  */
@@ -84,6 +99,8 @@ struct module_file {
 	int error;
 	char *path;
 	char *version;
+	char *vermagic;
+	char *signer;
 	char *backend;
 	char *unsupported;
 };
@@ -98,6 +115,8 @@ char *module_way_out(const struct module_file *file);
 /* Returns -1 and the reason in @error if /dev/xpin can't be opened. */
 int device_try_open(struct json_object **error);
 int device_open(void);
+/* As modinfo calls it. */
+const char *backend_name(unsigned int backend);
 
 /* --- process.c --- */
 
