@@ -15,6 +15,7 @@ static const struct command {
 	{ "hold", command_hold },
 	{ "probe", command_probe },
 	{ "query", command_query },
+	{ "doctor", command_doctor },
 };
 
 static const char help[] =
@@ -24,17 +25,20 @@ static const char help[] =
 	"       xpinctl probe PID ADDR [--length N[K|M|G]] [--attack WORD]... [--show]\n"
 	"                    [--get] [--write[=TEXT]] [--file PATH] [--block PATH]\n"
 	"       xpinctl query [PID [ADDR [--length N[K|M|G]]]]\n"
+	"       xpinctl doctor\n"
 	"       xpinctl --help | --version\n"
 	"\n"
 	"status  does xpin work here, and if not, what to do\n"
 	"hold    own memory until SIGINT (Ctrl-C), SIGTERM or SIGHUP\n"
 	"probe   try to get at memory of a process in every way that pins it\n"
 	"query   who has claims, and the state of each page of shared memory\n"
+	"doctor  step by step from the hardware to a refused pin, and what mends each\n"
 	"\n"
 	"--json  anywhere: the answer, or the error, as one JSON object\n"
 	"\n"
 	"Exit code: 0 yes, done; 1 no, failed; 2 wrong usage. probe: 0 all refused,\n"
-	"1 something got through, 2 wrong usage or failed. See xpinctl(1).\n";
+	"1 something got through, 2 wrong usage or failed. doctor: 0 all ok, 1 degraded,\n"
+	"2 broken or wrong usage. See xpinctl(1).\n";
 
 /* --json may be anywhere, so that wrong usage is told in JSON, too. */
 static int take_json(int argc, char **argv)
