@@ -21,6 +21,7 @@ help:
 	@echo 'make kernel       build the patched kernel'
 	@echo 'make modules      build xpin.ko for it'
 	@echo 'make xpinctl      build the xpinctl tool'
+	@echo 'make deb          the Debian packages xpin-dkms and xpin-tools; RELEASE=bookworm or trixie'
 	@echo 'make litmus       the protocol in the kernel memory model (herd7)'
 	@echo 'make kunit        KUnit suites in user-mode Linux; kunit-kasan: with KASAN and lockdep'
 	@echo 'make e2e          end-to-end tests in QEMU; RUN=name,name: only these programs'
@@ -50,7 +51,8 @@ fetch:
 	@for part in qemu qemu-arm libs-arm64 herd7 sparse; do $(VM)/fetch $$part --refresh || exit 1; done
 	@for line in $(notdir $(wildcard kpatch/[0-9]*)); do XPIN_KERNEL=$$line $(VM)/fetch kernel --refresh || exit 1; done
 	@$(VM)/fetch stocks
-	@for release in bookworm trixie; do $(VM)/root $$release --refresh || exit 1; done
+	@for release in bookworm trixie; do for kind in dkms build; do \
+		$(VM)/root $$release $$kind --refresh || exit 1; done; done
 
 kernel:
 	@$(VM)/kernel $(PLAIN)
@@ -60,6 +62,9 @@ modules:
 
 xpinctl:
 	@$(VM)/xpinctl
+
+deb:
+	@$(VM)/deb $(XPIN_RELEASE)
 
 litmus:
 	@$(VM)/litmus
@@ -114,5 +119,5 @@ build-check:
 clean-cache:
 	@$(VM)/clean-cache
 
-.PHONY: help deps fetch kernel modules xpinctl litmus kunit kunit-kasan e2e e2e-lockdep e2e-kasan \
+.PHONY: help deps fetch kernel modules xpinctl deb litmus kunit kunit-kasan e2e e2e-lockdep e2e-kasan \
 	dkms check-nops kpatch-check bench demo test test-all test-long check build-check clean-cache
