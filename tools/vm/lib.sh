@@ -134,8 +134,6 @@ finish()
 		} >&"$terminal"
 	fi
 	[ -z "${tmp:-}" ] || rm -rf "$tmp"
-	# A group of processes that was started beside.
-	[ -z "${beside:-}" ] || kill -- "-$beside" || true
 	exit "$status"
 }
 trap finish EXIT
