@@ -78,6 +78,7 @@ static const struct program {
 	{ .name = "traffic", .seconds = 900 },
 	{ .name = "failnth", .seconds = 600 },
 	{ .name = "xpinctl", .seconds = 300 },
+	{ .name = "doctor", .seconds = 900 },
 	{ .name = "leak", .seconds = 1200 },
 	{ .name = "gigantic", .seconds = 300, .on_request = true },
 	{ .name = "demo", .seconds = 120, .on_request = true },

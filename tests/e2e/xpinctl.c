@@ -28,245 +28,13 @@
 
 #include "../../module/version.h"
 #include "kselftest.h"
+#include "tool.h"
 #include "xpin_test.h"
 
-#define XPINCTL		"/bin/xpinctl"
-#define ARGUMENTS_MAX	16
 #define DEBUGFS		"/sys/kernel/debug"
 #define FILE_IN_MEMORY	"/tmp/held"
 #define SECRET		"the vault code is 4711"
 #define FORGERY		"the vault code is 0000"
-
-/* --- Run it and take its answer --- */
-
-/**
- * struct answer - what came of a command, run once with --json and once without
- * @status: the exit code
- * @json: the JSON object
- * @error: the object's "error"; NULL if there is none
- * @text: what the text run wrote to standard output
- * @same: both exited alike and said the same
- */
-struct answer {
-	int status;
-	struct json_object *json;
-	struct json_object *error;
-	char text[1 << 16];
-	bool same;
-};
-
-/* What the process shall be when it becomes xpinctl. */
-static void (*become)(void);
-
-static noreturn void execute(const char * const *arguments)
-{
-	/* So that two runs tell the same addresses. */
-	personality(ADDR_NO_RANDOMIZE);
-	if (become)
-		become();
-	execv(XPINCTL, (char * const *)arguments);
-	_exit(127);
-}
-
-/* Returns the exit code; what it wrote goes to @out and @err. */
-static int run(const char * const *arguments, char *out, char *err, size_t size)
-{
-	int files[2], status, i;
-	char *to[2] = { out, err };
-	ssize_t n;
-	pid_t pid;
-
-	for (i = 0; i < 2; i++) {
-		files[i] = memfd_create("output", MFD_CLOEXEC);
-		require(files[i] >= 0, "memfd_create");
-	}
-	fflush(stdout);
-	pid = fork();
-	require(pid >= 0, "fork");
-	if (!pid) {
-		dup2(files[0], STDOUT_FILENO);
-		dup2(files[1], STDERR_FILENO);
-		execute(arguments);
-	}
-	require(waitpid(pid, &status, 0) == pid, "waitpid");
-	for (i = 0; i < 2; i++) {
-		n = pread(files[i], to[i], size - 1, 0);
-		require(n >= 0, "read its output");
-		to[i][n] = '\0';
-		close(files[i]);
-	}
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static struct json_object *get(struct json_object *object, const char *key)
-{
-	return json_object_object_get(object, key);
-}
-
-static const char *string(struct json_object *object, const char *key)
-{
-	const char *value = json_object_get_string(get(object, key));
-
-	return value ? value : "";
-}
-
-static __u64 number(struct json_object *object, const char *key)
-{
-	return json_object_get_uint64(get(object, key));
-}
-
-static bool is_true(struct json_object *object, const char *key)
-{
-	return json_object_get_boolean(get(object, key));
-}
-
-static __u64 address(struct json_object *object, const char *key)
-{
-	return strtoull(string(object, key), NULL, 16);
-}
-
-static bool is_null(struct json_object *object, const char *key)
-{
-	struct json_object *value;
-
-	return json_object_object_get_ex(object, key, &value) && !value;
-}
-
-/* One object on one line, and nothing else. */
-static struct json_object *parse(const char *text)
-{
-	struct json_tokener *tokener = json_tokener_new();
-	struct json_object *object;
-	const char *rest;
-
-	object = json_tokener_parse_ex(tokener, text, -1);
-	rest = text + json_tokener_get_parse_end(tokener);
-	rest += strspn(rest, "\n");
-	if (object && (!json_object_is_type(object, json_type_object) || *rest ||
-		       strchr(text, '\n') + 1 != rest)) {
-		json_object_put(object);
-		object = NULL;
-	}
-	json_tokener_free(tokener);
-	return object;
-}
-
-/* Is every string and number in @text? That there are 0 need not be said. */
-static bool all_in(struct json_object *value, const char *text)
-{
-	size_t i;
-
-	switch (json_object_get_type(value)) {
-	case json_type_object: {
-		json_object_object_foreach(value, key, member) {
-			if (!all_in(member, text)) {
-				ksft_print_msg("%s is not in the text\n", key);
-				return false;
-			}
-		}
-		return true;
-	}
-	case json_type_array:
-		for (i = 0; i < json_object_array_length(value); i++) {
-			if (!all_in(json_object_array_get_idx(value, i), text))
-				return false;
-		}
-		return true;
-	case json_type_string:
-	case json_type_int:
-		return !strcmp(json_object_get_string(value), "0") ||
-		       strstr(text, json_object_get_string(value));
-	default:
-		return true;
-	}
-}
-
-/* Did both say the same, an error on standard error in both? */
-static bool say_the_same(const struct answer *answer, const char *json_err,
-			 const char *text_err)
-{
-	char expected[4096];
-
-	if (!answer->json)
-		return false;
-	if (json_object_object_length(answer->json) > 1 || !answer->error)
-		return !*json_err && !*text_err &&
-		       all_in(answer->json, answer->text);
-	snprintf(expected, sizeof(expected), "xpinctl: %s\n",
-		 string(answer->error, "message"));
-	return !*answer->text && !strcmp(json_err, expected) &&
-	       !strcmp(text_err, expected) &&
-	       strstr(expected, string(answer->error, "errno"));
-}
-
-#define ask(...) ask_about((const char *[]){ __VA_ARGS__, NULL })
-
-static struct answer *ask_about(const char **words)
-{
-	static char json[1 << 16], json_err[1 << 16], text_err[1 << 16];
-	const char *arguments[ARGUMENTS_MAX] = { "xpinctl" };
-	static struct answer answer;
-	int status, nr = 1;
-
-	for (; *words; words++)
-		arguments[nr++] = *words;
-	status = run(arguments, answer.text, text_err, sizeof(json));
-	arguments[nr] = "--json";
-	answer.status = run(arguments, json, json_err, sizeof(json));
-
-	json_object_put(answer.json);
-	answer.json = parse(json);
-	answer.error = get(answer.json, "error");
-	answer.same = status == answer.status &&
-		      say_the_same(&answer, json_err, text_err);
-	if (!answer.same)
-		ksft_print_msg("exit %d: %s%s; exit %d: %s%s\n", status,
-			       answer.text, text_err, answer.status, json,
-			       json_err);
-	return &answer;
-}
-
-/* Did it fail with that exit code and errno, and name the way out? */
-static bool failed(const struct answer *answer, int status, const char *error,
-		   const char *way_out)
-{
-	bool ok = answer->same && answer->status == status &&
-		  !strcmp(string(answer->error, "errno"), error) &&
-		  strstr(string(answer->error, "message"), way_out);
-
-	if (!ok)
-		ksft_print_msg("exit %d, %s\n", answer->status,
-			       json_object_get_string(answer->json));
-	return ok;
-}
-
-static const char *text_of(const char *fmt, ...)
-{
-	static char texts[8][64];
-	static int next;
-	va_list args;
-
-	next = (next + 1) % 8;
-	va_start(args, fmt);
-	vsnprintf(texts[next], sizeof(texts[next]), fmt, args);
-	va_end(args);
-	return texts[next];
-}
-
-static const char *me(void)
-{
-	return text_of("%d", getpid());
-}
-
-static const char *at(const void *addr)
-{
-	return text_of("%#lx", (unsigned long)addr);
-}
-
-static void become_nobody(void)
-{
-	require(!setgid(65534) && !setuid(65534), "become an ordinary user");
-}
 
 /* --- Usage --- */
 
@@ -276,6 +44,8 @@ static const char * const wrong[][6] = {
 	{ "--fly" },
 	{ "status", "now" },
 	{ "status", "--now" },
+	{ "doctor", "now" },
+	{ "doctor", "--now" },
 	{ "hold", "now" },
 	{ "hold", "--fly" },
 	{ "hold", "--size" },
@@ -329,11 +99,12 @@ static void test_usage(void)
 	}
 	check(ok, "wrong usage is told, and exits with 2");
 
-	ok = !run(help, out, err, sizeof(out)) && !*err &&
+	ok = !run_tool(help, out, err, sizeof(out)) && !*err &&
 	     strstr(out, "xpinctl status") && strstr(out, "xpinctl hold") &&
-	     strstr(out, "xpinctl probe") && strstr(out, "xpinctl query");
+	     strstr(out, "xpinctl probe") && strstr(out, "xpinctl query") &&
+	     strstr(out, "xpinctl doctor");
 	check(ok, "--help tells the commands");
-	ok = !run(version, out, err, sizeof(out)) && !*err &&
+	ok = !run_tool(version, out, err, sizeof(out)) && !*err &&
 	     !strcmp(out, "xpinctl " XPIN_VERSION "\n");
 	check(ok, "--version tells the version");
 }
@@ -403,8 +174,8 @@ static void test_status(void)
 	check(ok, "status: it works, and the counters are the module's");
 
 	become = into_full_device;
-	ok = run(plain, out, err, sizeof(out)) == 1 && strstr(err, "ENOSPC") &&
-	     run(as_json, out, err, sizeof(out)) == 1 && strstr(err, "ENOSPC");
+	ok = run_tool(plain, out, err, sizeof(out)) == 1 && strstr(err, "ENOSPC") &&
+	     run_tool(as_json, out, err, sizeof(out)) == 1 && strstr(err, "ENOSPC");
 	become = NULL;
 	check(ok, "status: what can't be written is an error");
 

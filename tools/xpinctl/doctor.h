@@ -49,7 +49,7 @@ struct dkms {
  * @file: the installed module
  * @loaded: one is loaded
  * @loaded_version: its version
- * @last_words: the last that the log has from a module, unless it was loaded then
+ * @last_words: why it was not loaded at the last attempt, as the log has it; or NULL
  * @dkms: what dkms says
  * @secure_boot: the firmware checks what it boots
  * @sig_enforce: the kernel was told to take no module without a signature

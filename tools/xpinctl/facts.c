@@ -198,7 +198,25 @@ static char *distribution(void)
 	return name;
 }
 
-/* A module that was loaded says its version; one that was not, why. */
+/* What a module says that is not loaded; one that is says other things, too. */
+static bool is_refusal(const char *words)
+{
+	static const char * const beginnings[] = {
+		"this kernel can't refuse pins",
+		"another module has registered",
+		/* "... is not a kernel that xpin supports" */
+		"Linux ",
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(beginnings); i++) {
+		if (!strncmp(words, beginnings[i], strlen(beginnings[i])))
+			return true;
+	}
+	return false;
+}
+
+/* Why it was not loaded at the last attempt; NULL if it was, or if that is not known. */
 static char *last_words(void)
 {
 	int log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -216,8 +234,10 @@ static char *last_words(void)
 			continue;
 		text += 7;
 		text[strcspn(text, "\n")] = '\0';
-		free(words);
-		words = strncmp(text, "version ", 8) ? strdup(text) : NULL;
+		if (is_refusal(text) || !strncmp(text, "version ", 8)) {
+			free(words);
+			words = is_refusal(text) ? strdup(text) : NULL;
+		}
 	}
 	if (log >= 0)
 		close(log);

@@ -35,7 +35,7 @@ void step_loaded(const struct facts *facts, struct step *step)
 	}
 	step_found(step, STEP_BROKEN, "no module is loaded%s%s",
 		   words ? "; the log says: " : "", words ? words : "");
-	if (facts->file.error == ENOENT || file_refuses(facts))
+	if (facts->file.error != ENOEXEC && !file_usable(facts))
 		step_mend(step, "what 'file' says; then sudo modprobe xpin");
 	else
 		step_mend(step, "sudo modprobe xpin; if it fails, why: sudo dmesg | grep xpin");
@@ -59,7 +59,9 @@ void step_versions(const struct facts *facts, struct step *step)
 	}
 	step_found(step, stale || other_tool ? STEP_DEGRADED : STEP_OK,
 		   "loaded %s, installed %s, this tool %s",
-		   loaded ? loaded : "none", installed ? installed : "none",
+		   loaded ? loaded : facts->loaded ? "unknown" : "none",
+		   installed ? installed :
+		   facts->file.error == ENOENT ? "none" : "unknown",
 		   XPIN_VERSION);
 	if (stale)
 		step_mend(step, other_tool ? RELOAD "; " UPGRADE : RELOAD);
