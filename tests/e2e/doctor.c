@@ -252,7 +252,7 @@ static bool doctor(int status)
 	     !strcmp(string(answer->json, "state"), states[status]);
 	if (!ok)
 		ksft_print_msg("exit %d, not %d: %s\n", answer->status, status,
-			       answer->text);
+			       json_object_to_json_string(answer->json));
 	return ok;
 }
 
@@ -508,8 +508,11 @@ static const struct {
 	{ "on, to be enrolled at the next boot", "SecureBoot enabled", SIGNER,
 	  "/var/lib/dkms/mok.pub is already in the enrollment request", true, "degraded",
 	  "waits to be enrolled", "reboot, choose 'Enroll MOK'" },
-	{ "on, of somebody's key", "SecureBoot enabled", "somebody", NULL, false,
-	  "degraded", "signed by 'somebody'", "sudo mokutil --list-enrolled" },
+	{ "on, somebody's, and dkms has a key, too", "SecureBoot enabled", "somebody",
+	  "/var/lib/dkms/mok.pub is not enrolled", false, "degraded",
+	  "signed by 'somebody'", "sudo mokutil --list-enrolled" },
+	{ "on, no word on the key", "SecureBoot enabled", SIGNER, NULL, false, "degraded",
+	  "can't be told", "sudo mokutil --list-enrolled" },
 };
 
 /* Files over those that the kernel has, and what they come to. */

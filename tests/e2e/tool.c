@@ -156,6 +156,17 @@ static bool say_the_same(const struct answer *answer, const char *json_err,
 	       strstr(expected, string(answer->error, "errno"));
 }
 
+/* None of them shall look like a test's result. */
+static void print_lines(const char *text)
+{
+	size_t length;
+
+	for (; *text; text += length + !!text[length]) {
+		length = strcspn(text, "\n");
+		ksft_print_msg("%.*s\n", (int)length, text);
+	}
+}
+
 struct answer *ask_about(const char **words)
 {
 	static char json[1 << 16], json_err[1 << 16], text_err[1 << 16];
@@ -174,10 +185,13 @@ struct answer *ask_about(const char **words)
 	answer.error = get(answer.json, "error");
 	answer.same = status == answer.status &&
 		      say_the_same(&answer, json_err, text_err);
-	if (!answer.same)
-		ksft_print_msg("exit %d: %s%s; exit %d: %s%s\n", status,
-			       answer.text, text_err, answer.status, json,
-			       json_err);
+	if (!answer.same) {
+		ksft_print_msg("exit %d, then %d\n", status, answer.status);
+		print_lines(answer.text);
+		print_lines(text_err);
+		print_lines(json);
+		print_lines(json_err);
+	}
 	return &answer;
 }
 

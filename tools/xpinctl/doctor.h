@@ -8,8 +8,9 @@
 
 #include "xpinctl.h"
 
-/* The key that dkms signs with. */
+/* The key that dkms makes, and whose signatures modinfo says those are. */
 #define DKMS_KEY	"/var/lib/dkms/mok.pub"
+#define DKMS_SIGNER	"DKMS module signing key"
 
 /* Is it so? What could not be looked at is not known. */
 enum truth { UNKNOWN, NO, YES };

@@ -61,7 +61,7 @@ char *module_way_out(const struct module_file *file)
 	if (file->error == ENOEXEC)
 		way_out = "no module is loaded; is one installed? run 'sudo modprobe xpin'";
 	else if (file->error)
-		way_out = "no module is installed for kernel %s; see README.md";
+		way_out = "no module is installed for kernel %s; ask 'sudo xpinctl doctor'";
 	else if (file->backend && !strcmp(file->backend, "none"))
 		way_out = "the module installed for kernel %s only refuses to load: %s";
 	else
