@@ -29,6 +29,7 @@ help:
 	@echo 'make e2e-kasan    the same with KASAN and kmemleak'
 	@echo 'make kpatch-check the kernel patches on what Debian offers, with its configurations'
 	@echo 'make dkms         dkms and apt in Debian 12 and 13 roots, and what dkms built in QEMU'
+	@echo 'make packages     what a user meets with the packages, in clean Debian 12 and 13 roots and in QEMU'
 	@echo 'make check-nops   an idle hook is NOPs, and gone when configured out'
 	@echo 'make bench        what a pin costs with and without claims, in instructions'
 	@echo 'make check        checkpatch, sparse, W=1'
@@ -88,6 +89,10 @@ dkms:
 	@$(VM)/dkms bookworm
 	@$(VM)/dkms trixie
 
+packages:
+	@$(VM)/packages bookworm
+	@$(VM)/packages trixie
+
 check-nops:
 	@$(VM)/check-nops
 
@@ -120,4 +125,4 @@ clean-cache:
 	@$(VM)/clean-cache
 
 .PHONY: help deps fetch kernel modules xpinctl deb litmus kunit kunit-kasan e2e e2e-lockdep e2e-kasan \
-	dkms check-nops kpatch-check bench demo test test-all test-long check build-check clean-cache
+	dkms packages check-nops kpatch-check bench demo test test-all test-long check build-check clean-cache

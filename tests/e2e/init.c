@@ -10,6 +10,8 @@
  *   xpin.seconds=N	how long traffic goes on
  *   xpin.seed=N		what the random numbers of threads begin with
  *   xpin.modprobe=yes		load what modprobe finds, not /xpin.ko
+ *   xpin.root=DEVICE		an ext4 with a Debian that has the packages: test
+ *				in there
  *
  * What this kernel has as modules is in /modules: in /modules/list a line for
  * each, its file and its parameters, in the order in which they are loaded.
@@ -48,7 +50,10 @@ static const struct program {
 	const char *name;
 	unsigned int seconds;
 	bool on_request;
+	/* Only where xpin.root is. */
+	bool in_debian;
 } programs[] = {
+	{ .name = "installed", .seconds = 300, .in_debian = true },
 	{ .name = "abi", .seconds = 120 },
 	{ .name = "input", .seconds = 120 },
 	{ .name = "parts", .seconds = 120 },
@@ -244,10 +249,73 @@ static void copy(const char *from, const char *to)
 	close(out);
 }
 
+/* The value of a word "name=value" of the kernel command line, or NULL. */
+static char *parameter(const char *name)
+{
+	static char line[4096];
+	size_t length = strlen(name);
+	int fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, line, sizeof(line) - 1);
+	char *word;
+
+	close(fd);
+	if (n < 0)
+		bail_out("read", "/proc/cmdline");
+	line[n] = '\0';
+	line[strcspn(line, "\n")] = '\0';
+	for (word = strtok(line, " "); word; word = strtok(NULL, " ")) {
+		if (!strncmp(word, name, length) && word[length] == '=')
+			return word + length + 1;
+	}
+	return NULL;
+}
+
+/*
+ * What the tests are and need stays where it is for them. That of the root as it
+ * was installed is left: its xpinctl, and the module that its modprobe finds.
+ */
+static void go_to_root(const char *device)
+{
+	static const char * const ours[] = {
+		"/tests", "/ext4.img", "/xpin.ko", "/xpin_test_owner.ko",
+		"/xpin_test_get.ko", "/xpin_test_hook.ko",
+		"/xpin_test_notifier.ko", "/xpin_test_pin.ko",
+	};
+	struct stat file;
+	char path[64];
+	size_t i;
+
+	mount_on("ext4", device, "/root");
+	for (i = 0; i < sizeof(ours) / sizeof(*ours); i++) {
+		if (stat(ours[i], &file))
+			continue;
+		snprintf(path, sizeof(path), "/root%s", ours[i]);
+		if (S_ISDIR(file.st_mode) ? mkdir(path, 0755) :
+		    mknod(path, S_IFREG | 0644, 0))
+			bail_out("make", path);
+		if (mount(ours[i], path, NULL, MS_BIND, NULL))
+			bail_out("mount", path);
+	}
+	if (chdir("/root") || mount(".", "/", NULL, MS_MOVE, NULL) ||
+	    chroot(".") || chdir("/"))
+		bail_out("go to", device);
+	mount_on("devtmpfs", "dev", "/dev");
+	/* bash takes it for granted. */
+	if (symlink("/proc/self/fd", "/dev/fd"))
+		bail_out("make", "/dev/fd");
+}
+
 static void set_up(void)
 {
+	const char *root;
+
 	mount_on("devtmpfs", "dev", "/dev");
 	report_to(SECOND_PORT);
+	mount_on("proc", "proc", "/proc");
+	load_listed_modules();
+	root = parameter("xpin.root");
+	if (root)
+		go_to_root(root);
 	if (getpagesize() != (int)PAGE)
 		bail_out("be built for", "pages of this size");
 	mount_on("proc", "proc", "/proc");
@@ -278,30 +346,8 @@ static void set_up(void)
 	    huge_pages_free() != atoll(HUGE_PAGES))
 		bail_out("reserve", HUGETLB);
 
-	load_listed_modules();
 	copy("/ext4.img", "/dev/ram1");
 	mount_on("ext4", "/dev/ram1", "/mnt");
-}
-
-/* The value of a word "name=value" of the kernel command line, or NULL. */
-static char *parameter(const char *name)
-{
-	static char line[4096];
-	size_t length = strlen(name);
-	int fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
-	ssize_t n = read(fd, line, sizeof(line) - 1);
-	char *word;
-
-	close(fd);
-	if (n < 0)
-		bail_out("read", "/proc/cmdline");
-	line[n] = '\0';
-	line[strcspn(line, "\n")] = '\0';
-	for (word = strtok(line, " "); word; word = strtok(NULL, " ")) {
-		if (!strncmp(word, name, length) && word[length] == '=')
-			return word + length + 1;
-	}
-	return NULL;
 }
 
 /* Returns the wait status; -1 if the program was stopped for its time. */
@@ -480,7 +526,8 @@ int main(void)
 	names = parameter("xpin.run");
 	if (!names) {
 		for (program = programs; program->name; program++) {
-			if (!program->on_request)
+			if (!program->on_request &&
+			    (!program->in_debian || parameter("xpin.root")))
 				run_and_look(program);
 		}
 	}
