@@ -52,7 +52,7 @@ fetch:
 	@for part in qemu qemu-arm libs-arm64 herd7 sparse; do $(VM)/fetch $$part --refresh || exit 1; done
 	@for line in $(notdir $(wildcard kpatch/[0-9]*)); do XPIN_KERNEL=$$line $(VM)/fetch kernel --refresh || exit 1; done
 	@$(VM)/fetch stocks
-	@for release in bookworm trixie; do for kind in dkms build; do \
+	@for release in bookworm trixie; do for kind in dkms build clean; do \
 		$(VM)/root $$release $$kind --refresh || exit 1; done; done
 
 kernel:
