@@ -24,6 +24,8 @@
 
 #define ROUNDS	4000
 #define SIDES	2
+/* Spins: longer than anything that can make one side late all the time. */
+#define HANDICAP_MAX	(1 << 22)
 
 static const struct {
 	size_t first;
@@ -78,7 +80,7 @@ static bool take(int me, size_t folio, int from, int to)
 static void play(int me, const struct memory *memory)
 {
 	unsigned int random = 1 + me;
-	int fd = xpin_open(), count = 0;
+	int fd = xpin_open(), count = 0, handicap = 0;
 	cpu_set_t cpus;
 	long round, rounds = repetitions(ROUNDS);
 
@@ -92,7 +94,7 @@ static void play(int me, const struct memory *memory)
 		struct xpin_claim claim;
 		size_t first, pages, i;
 		bool won;
-		int error;
+		int error, spins;
 
 		if (which < (int)ARRAY_SIZE(ranges)) {
 			first = ranges[which][me].first;
@@ -105,9 +107,9 @@ static void play(int me, const struct memory *memory)
 		}
 
 		meet(me, &count);
-		/* Neither side shall always be the first. */
+		/* Neither side shall always be the first, whatever the machine. */
 		random = random * 1103515245 + 12345;
-		for (i = 0; i < (random >> 16) % 512; i++)
+		for (spins = handicap + (random >> 16) % 512; spins; spins--)
 			atomic_signal_fence(memory_order_seq_cst);
 
 		/* Without a wait, both may lose; with one, hardly ever. */
@@ -115,6 +117,10 @@ static void play(int me, const struct memory *memory)
 				   pages * PAGE,
 				   round & 1 ? NSEC_PER_SEC / 50 : 0, &claim);
 		won = !error;
+		if (!won)
+			handicap /= 2;
+		else if (handicap < HANDICAP_MAX)
+			handicap = 2 * handicap + 64;
 		if (error && error != -EBUSY) {
 			printf("# claim: %s\n", strerror(-error));
 			atomic_fetch_add(&shared->unexpected, 1);
