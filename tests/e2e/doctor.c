@@ -98,27 +98,6 @@ static void write_to(const char *path, const char *text, size_t length)
 	close(fd);
 }
 
-static const char * const hidden[] = {
-	"/etc", "/lib/modules", "/sbin", "/usr/sbin",
-};
-
-/* Nothing that is really there shall be found, or changed. */
-static void hide(bool on)
-{
-	struct stat file;
-	size_t i;
-
-	mkdir("/lib", 0755);
-	for (i = 0; i < ARRAY_SIZE(hidden); i++) {
-		mkdir(hidden[i], 0755);
-		/* In Debian one is a link to the other; or there is no /usr. */
-		if (lstat(hidden[i], &file) || !S_ISDIR(file.st_mode))
-			continue;
-		require(on ? !mount("hidden", hidden[i], "tmpfs", 0, "mode=755") :
-			     !umount(hidden[i]), hidden[i]);
-	}
-}
-
 static const char *modules_dir(const char *rest)
 {
 	return text_of("/lib/modules/%s%s", kernel.release, rest);
@@ -1020,7 +999,7 @@ int main(int argc, char **argv)
 	ksft_set_plan(PLAIN_TESTS + HEADERS_TESTS + DKMS_TESTS + FILE_TESTS +
 		      SIGNATURE_TESTS + VERSION_TESTS + HOOKS_TESTS + DEVICE_TESTS +
 		      ARRAY_SIZE(checks) + 1 + UNLOADED_TESTS);
-	hide(true);
+	hide_debian(true);
 	mkdir(PROGRAMS, 0755);
 	require(!mount("tracefs", TRACING, "tracefs", 0, NULL) ||
 		errno == EBUSY || errno == ENOENT, TRACING);
@@ -1042,6 +1021,6 @@ int main(int argc, char **argv)
 	for (i = 0; i < ARRAY_SIZE(programs); i++)
 		have_program(programs[i], false);
 	rmdir(PROGRAMS);
-	hide(false);
+	hide_debian(false);
 	ksft_finished();
 }

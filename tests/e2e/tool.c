@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/personality.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -234,4 +236,24 @@ const char *at(const void *addr)
 void become_nobody(void)
 {
 	require(!setgid(65534) && !setuid(65534), "become an ordinary user");
+}
+
+static const char * const hidden[] = {
+	"/etc", "/lib/modules", "/sbin", "/usr/sbin",
+};
+
+void hide_debian(bool on)
+{
+	struct stat file;
+	size_t i;
+
+	mkdir("/lib", 0755);
+	for (i = 0; i < ARRAY_SIZE(hidden); i++) {
+		mkdir(hidden[i], 0755);
+		/* In Debian one is a link to the other; or there is no /usr. */
+		if (lstat(hidden[i], &file) || !S_ISDIR(file.st_mode))
+			continue;
+		require(on ? !mount("hidden", hidden[i], "tmpfs", 0, "mode=755") :
+			     !umount(hidden[i]), hidden[i]);
+	}
 }

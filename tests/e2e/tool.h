@@ -52,6 +52,9 @@ bool is_true(struct json_object *object, const char *key);
 __u64 address(struct json_object *object, const char *key);
 bool is_null(struct json_object *object, const char *key);
 
+/* Nothing that is really installed shall be found, or changed. */
+void hide_debian(bool on);
+
 /* These are good until eight more were made. */
 const char *text_of(const char *fmt, ...) __attribute__
 	((format(printf, 1, 2)));
