@@ -17,6 +17,7 @@ help:
 	@echo 'make test-all     the same and more on every kernel and architecture'
 	@echo 'make test-long    10 million rounds of the races, and 10 minutes of pins on each Debian kernel'
 	@echo 'make demo         watch a secret being read, claimed, and no longer read'
+	@echo 'make demo-pkvm    watch a protected VM (arm64, 7.3) die by a hostile process, and not die'
 	@echo
 	@echo 'make kernel       build the patched kernel'
 	@echo 'make modules      build xpin.ko for it'
@@ -26,6 +27,7 @@ help:
 	@echo 'make kunit        KUnit suites in user-mode Linux; kunit-kasan: with KASAN and lockdep'
 	@echo 'make e2e          end-to-end tests in QEMU; RUN=name,name: only these programs'
 	@echo 'make e2e-lockdep  the same with lock, RCU and atomic-sleep checks'
+	@echo 'make e2e-pkvm     protected VMs on KVM/arm64 (7.3), and who attacks their memory'
 	@echo 'make e2e-kasan    the same with KASAN and kmemleak'
 	@echo 'make kpatch-check the kernel patches on what Debian offers, with its configurations'
 	@echo 'make dkms         dkms and apt in Debian 12 and 13 roots, and what dkms built in QEMU'
@@ -99,6 +101,12 @@ check-nops:
 bench:
 	@$(VM)/bench
 
+e2e-pkvm:
+	@XPIN_KERNEL=$(or $(XPIN_KERNEL),7.3) XPIN_ARCH=arm64 XPIN_BACKEND= $(VM)/e2e pkvm $(RUN)
+
+demo-pkvm:
+	@XPIN_KERNEL=$(or $(XPIN_KERNEL),7.3) XPIN_ARCH=arm64 XPIN_BACKEND= $(VM)/e2e pkvm-demo
+
 # On Debian's own kernel, where there is one: nothing to build but the module.
 demo:
 	@XPIN_BACKEND=$(or $(XPIN_BACKEND),$(if $(filter arm64,$(XPIN_ARCH)),notifier,ftrace)) $(VM)/e2e demo
@@ -125,4 +133,4 @@ clean-cache:
 	@$(VM)/clean-cache
 
 .PHONY: help deps fetch kernel modules xpinctl deb litmus kunit kunit-kasan e2e e2e-lockdep e2e-kasan \
-	dkms packages check-nops kpatch-check bench demo test test-all test-long check build-check clean-cache
+	e2e-pkvm dkms packages check-nops kpatch-check bench demo demo-pkvm test test-all test-long check build-check clean-cache

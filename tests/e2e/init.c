@@ -86,7 +86,12 @@ static const struct program {
 	{ .name = "doctor", .seconds = 900 },
 	{ .name = "leak", .seconds = 1200 },
 	{ .name = "gigantic", .seconds = 300, .on_request = true },
+	{ .name = "pkvm_attack", .seconds = 600, .on_request = true },
+	{ .name = "pkvm_ops", .seconds = 120, .on_request = true },
+	{ .name = "pkvm_owner", .seconds = 600, .on_request = true },
+	{ .name = "pkvm_siege", .seconds = 600, .on_request = true },
 	{ .name = "demo", .seconds = 120, .on_request = true },
+	{ .name = "pkvm_demo", .seconds = 120, .on_request = true },
 	{ .name = NULL },
 };
 

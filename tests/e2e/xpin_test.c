@@ -265,15 +265,20 @@ const char *state_name(int state)
 	return state <= XPIN_PAGE_OTHERS ? names[state] : "unknown";
 }
 
-int module_load(const char *path)
+int module_load_with(const char *path, const char *parameters)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), error = 0;
 
-	if (fd < 0 || syscall(SYS_finit_module, fd, "", 0))
+	if (fd < 0 || syscall(SYS_finit_module, fd, parameters, 0))
 		error = -errno;
 	if (fd >= 0)
 		close(fd);
 	return error;
+}
+
+int module_load(const char *path)
+{
+	return module_load_with(path, "");
 }
 
 int module_unload(const char *name)
@@ -595,7 +600,7 @@ void memory_destroy(struct memory *memory)
 }
 
 /* No two words of it are equal, and none is 0. */
-static __u64 content(const struct memory *memory, const __u64 *word)
+__u64 memory_word(const struct memory *memory, const void *word)
 {
 	size_t offset = (const unsigned char *)word - memory->base;
 
@@ -613,7 +618,7 @@ void memory_fill_part(const struct memory *memory, void *addr, size_t length)
 	__u64 *end = (__u64 *)((char *)addr + length);
 
 	for (; word < end; word++)
-		*word = content(memory, word);
+		*word = memory_word(memory, word);
 }
 
 bool memory_untouched(const struct memory *memory, const void *addr,
@@ -623,7 +628,7 @@ bool memory_untouched(const struct memory *memory, const void *addr,
 	const __u64 *end = (const __u64 *)((const char *)addr + length);
 
 	for (; word < end; word++) {
-		if (*word != content(memory, word))
+		if (*word != memory_word(memory, word))
 			return false;
 	}
 	return true;

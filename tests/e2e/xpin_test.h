@@ -124,6 +124,7 @@ const char *state_name(int state);
 
 /* Load a module, or unload it without a wait. All return 0 or -errno. */
 int module_load(const char *path);
+int module_load_with(const char *path, const char *parameters);
 int module_unload(const char *name);
 /*
  * Unload it when nobody uses it any more: at once, and so does this, where the
@@ -215,6 +216,8 @@ void memory_destroy(struct memory *memory);
 /* Gives every page a content of its own. */
 void memory_fill(const struct memory *memory);
 void memory_fill_part(const struct memory *memory, void *addr, size_t length);
+/* What it gives the 64 bits at @word. */
+__u64 memory_word(const struct memory *memory, const void *word);
 /* True if @length bytes from @addr are as memory_fill() left them. */
 bool memory_untouched(const struct memory *memory, const void *addr,
 		      size_t length);
