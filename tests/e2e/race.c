@@ -25,7 +25,7 @@
 #define ROUNDS	4000
 #define SIDES	2
 /* Spins: longer than anything that can make one side late all the time. */
-#define HANDICAP_MAX	(1 << 22)
+#define HANDICAP_MAX	4000000
 
 static const struct {
 	size_t first;
