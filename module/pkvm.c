@@ -52,6 +52,7 @@ struct vm {
 
 /* pKVM has room for 255 VMs: nothing to hash. */
 static LIST_HEAD(vms);
+/* Holds &vms, and of each of them &vm.pages. */
 static DEFINE_MUTEX(vms_lock);
 
 static struct vm *vm_find(struct kvm *kvm)
