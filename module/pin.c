@@ -57,12 +57,16 @@ bool pin_folio_ownable(struct folio *folio)
 	return ret;
 }
 
-/* Why GUP could not reach the page at @addr: a hole, or the wrong memory? */
+/*
+ * Why GUP could not reach the page at @addr: a hole, the wrong memory, or memory
+ * that failed? GUP-fast can't be asked to tell that.
+ */
 static int why_fault(unsigned long addr)
 {
 	struct mm_struct *mm = current->mm;
 	struct vm_area_struct *vma;
 	int ret = -EFAULT;
+	struct page *page;
 
 	addr = untagged_addr(addr);
 	mmap_read_lock(mm);
@@ -73,7 +77,14 @@ static int why_fault(unsigned long addr)
 	      !shmem_file(vma->vm_file) && !is_vm_hugetlb_page(vma))))
 		ret = -EOPNOTSUPP;
 	mmap_read_unlock(mm);
-	return ret;
+	if (ret == -EOPNOTSUPP)
+		return ret;
+
+	ret = pin_user_pages_unlocked(addr, 1, &page, FOLL_WRITE | FOLL_HWPOISON);
+	/* It is there by now. */
+	if (ret == 1)
+		unpin_user_page(page);
+	return ret == -EHWPOISON ? ret : -EFAULT;
 }
 
 static int pin_user_memory(unsigned long start, unsigned int nr_pages,
@@ -264,9 +275,10 @@ static int pin_memfd(struct file *memfd, loff_t start, unsigned int nr_pages,
  * Context: may sleep, also in page faults; takes the mmap_lock, or the lock of
  * the file's inode.
  * Return: 0; -EFAULT when there is nothing at an address or offset;
- * -EOPNOTSUPP when it is memory that can't be owned; -EBADF, -EPERM and -EINVAL
- * for a file that is not open for writing, is sealed, or ends before; -EINTR
- * when killed; as pin_interrupted() by a signal; what GUP says.
+ * -EOPNOTSUPP when it is memory that can't be owned; -EHWPOISON when it failed;
+ * -EBADF, -EPERM and -EINVAL for a file that is not open for writing, is sealed,
+ * or ends before; -EINTR when killed; as pin_interrupted() by a signal; what GUP
+ * says.
  */
 int pin_pages(const struct pin_source *source, unsigned long first,
 	      unsigned int nr_pages, struct page **pages, unsigned long *at)

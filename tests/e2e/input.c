@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -167,6 +168,21 @@ static unsigned char *no_access(unsigned char *at)
 	return protected(at, PROT_NONE);
 }
 
+static void on_bus_error(int signal)
+{
+	(void)signal;
+}
+
+/* The process that has it is told at once, by newer kernels. The page is lost. */
+static unsigned char *failed_memory(unsigned char *at)
+{
+	anonymous(at, PAGE)[0] = 1;
+	signal(SIGBUS, on_bus_error);
+	require(!madvise(at, PAGE, MADV_HWPOISON), "MADV_HWPOISON");
+	signal(SIGBUS, SIG_DFL);
+	return at;
+}
+
 static unsigned char *mapped_file(unsigned char *at, const char *path,
 				  int protection, int flags)
 {
@@ -321,8 +337,9 @@ static unsigned char *bpf_array(unsigned char *at)
 }
 
 /*
- * EFAULT: GUP can't write there. EOPNOTSUPP: because of what memory it is; or
- * GUP can, for its pages are pages of a kind that nobody can own.
+ * EFAULT: GUP can't write there, EHWPOISON: because it failed. EOPNOTSUPP:
+ * because of what memory it is; or GUP can, for its pages are pages of a kind that
+ * nobody can own.
  */
 static const struct wrong {
 	const char *name;
@@ -341,6 +358,8 @@ static const struct wrong {
 	{ "read-only memory", read_only, -EFAULT, XPIN_PAGE_FREE,
 	  .pinned = true },
 	{ "PROT_NONE memory", no_access, -EFAULT, XPIN_PAGE_NONE,
+	  .untouchable = true },
+	{ "memory that failed", failed_memory, -EHWPOISON, XPIN_PAGE_NONE,
 	  .untouchable = true },
 	{ "a shared file on ext4", file, -EOPNOTSUPP, XPIN_PAGE_NONE,
 	  .pinned = true },
@@ -451,7 +470,7 @@ static void wrong_memory(const struct wrong *wrong)
 	check(ok && pinned == wrong->pinned && pins_held() == pins &&
 	      page_state(page) == wrong->state,
 	      "%s: CLAIM is %s, and nothing is pinned", wrong->name,
-	      wrong->error == -EFAULT ? "EFAULT" : "EOPNOTSUPP");
+	      strerrorname_np(-wrong->error));
 	munmap(area, 3 * PAGE);
 }
 

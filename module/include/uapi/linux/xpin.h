@@ -42,7 +42,7 @@
  *  - ENOENT: this owner has no such claim, or no such part of it.
  *  - EOVERFLOW: too many pins of one folio by this owner.
  *  - EBADF, EPERM: a file that may not be written; XPIN_IOC_CLAIM_MEMFD only.
- *  - EHWPOISON: the memory failed; XPIN_IOC_CLAIM says EFAULT.
+ *  - EHWPOISON: the memory failed.
  *  - EREMOTEIO: the memory belongs to a PCI device.
  *  - ENODEV: pins can't be refused any more (XPIN_BACKEND_FTRACE; the log says why).
  */
