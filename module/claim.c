@@ -734,8 +734,8 @@ static int claim_source(struct xpin_owner *owner,
  * -EBUSY when somebody else pins or owns a folio, or pins anything since before
  * pins could be refused (a stock kernel; without @busy); -ENODEV when pins can't be
  * refused any more (likewise); -EFAULT when GUP can't reach a page, -EOPNOTSUPP
- * when it is memory that can't be owned (files, devices); -ENOMEM for
- * RLIMIT_MEMLOCK or memory; -EINTR when killed;
+ * when it is memory that can't be owned (files, devices), -EHWPOISON when it
+ * failed; -ENOMEM for RLIMIT_MEMLOCK or memory; -EINTR when killed;
  * -ERESTARTNOHAND by a signal and -ERESTARTNOINTR when the task must go to user
  * mode before it waits on, both to be returned from the system call with what is
  * left of @timeout_ns; -EOVERFLOW for too many pins of a folio; -EREMOTEIO from
@@ -776,8 +776,7 @@ EXPORT_SYMBOL_GPL(xpin_pin_user_pages);
  * Return: as xpin_pin_user_pages(), but never -EIO; -EFAULT for a hole, -EINVAL
  * also for a range that is not inside the file, -EBADF when @memfd is not open
  * for writing, -EPERM when it is sealed against it, -EOPNOTSUPP for other files,
- * and for all on a kernel without memfd_pin_folios(); -EHWPOISON for memory that
- * failed.
+ * and for all on a kernel without memfd_pin_folios().
  */
 int xpin_pin_memfd(struct xpin_owner *owner, struct file *memfd, loff_t start,
 		   unsigned long nr_pages, struct page **pages,
@@ -1026,6 +1025,11 @@ long xpin_deny_get_pages(struct xpin_owner *owner, struct page **pages,
 	 */
 	smp_mb();
 	referenced = count_referenced(pages, nr_pages);
+	/* Most often of this processor, which has just faulted the pages in. */
+	if (referenced) {
+		refs_settle_here(page_folio(pages[0]));
+		referenced = count_referenced(pages, nr_pages);
+	}
 	if (referenced) {
 		refs_settle(page_folio(pages[0]));
 		referenced = count_referenced(pages, nr_pages);

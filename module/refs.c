@@ -27,6 +27,17 @@ static long settle_cpu(void *folio)
 }
 
 /**
+ * refs_settle_here() - have this processor drop the references it keeps
+ * @folio: any that the caller has a reference to
+ *
+ * Context: process context.
+ */
+void refs_settle_here(struct folio *folio)
+{
+	settle_cpu(folio);
+}
+
+/**
  * refs_settle() - have all processors drop the references they keep for a while
  * @folio: any that the caller has a reference to
  *

@@ -6,6 +6,7 @@
 
 struct folio;
 
+void refs_settle_here(struct folio *folio);
 void refs_settle(struct folio *folio);
 bool refs_unexplained(struct folio *folio, unsigned int pins);
 
