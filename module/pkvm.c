@@ -11,8 +11,10 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/err.h>
+#include <linux/jiffies.h>
 #include <linux/ktime.h>
 #include <linux/list.h>
+#include <linux/minmax.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/mutex.h>
@@ -66,31 +68,56 @@ static struct vm *vm_find(struct kvm *kvm)
 	return NULL;
 }
 
-/* For a fault, in the memory of the VM's process. */
-static struct vm *vm_get(struct kvm *kvm)
+static struct vm *vm_create(struct kvm *kvm)
 {
 	struct vm *vm;
 	int ret;
 
-	guard(mutex)(&vms_lock);
-	vm = vm_find(kvm);
-	if (vm) {
-		vm->pages++;
-		return vm;
-	}
-
 	vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
 	if (!vm)
 		return ERR_PTR(-ENOMEM);
+	vm->kvm = kvm;
 	vm->owner = xpin_owner_create(0);
 	if (IS_ERR(vm->owner)) {
 		ret = PTR_ERR(vm->owner);
 		kfree(vm);
 		return ERR_PTR(ret);
 	}
-	vm->kvm = kvm;
-	vm->pages = 1;
-	list_add(&vm->node, &vms);
+	return vm;
+}
+
+static void vm_destroy(struct vm *vm)
+{
+	xpin_owner_destroy(vm->owner);
+	kfree(vm);
+}
+
+/* For a fault, in the memory of the VM's process. */
+static struct vm *vm_get(struct kvm *kvm)
+{
+	struct vm *vm, *new = NULL;
+
+	mutex_lock(&vms_lock);
+	vm = vm_find(kvm);
+	if (!vm) {
+		/* A VM that is killed for its memory takes the lock, too. */
+		mutex_unlock(&vms_lock);
+		new = vm_create(kvm);
+		if (IS_ERR(new))
+			return new;
+		mutex_lock(&vms_lock);
+		vm = vm_find(kvm);
+	}
+	if (!vm) {
+		vm = new;
+		list_add(&vm->node, &vms);
+	}
+	vm->pages++;
+	mutex_unlock(&vms_lock);
+
+	/* Another vCPU was faster. */
+	if (new && new != vm)
+		vm_destroy(new);
 	return vm;
 }
 
@@ -103,9 +130,7 @@ static void vm_put(struct vm *vm)
 	}
 	list_del(&vm->node);
 	mutex_unlock(&vms_lock);
-
-	xpin_owner_destroy(vm->owner);
-	kfree(vm);
+	vm_destroy(vm);
 }
 
 /*
@@ -115,7 +140,9 @@ static void vm_put(struct vm *vm)
 static int deny_get_page(struct vm *vm, struct page **page, u64 timeout_ns)
 {
 	ktime_t end = ktime_add_ns(ktime_get(), timeout_ns);
+	unsigned long pause = 1;
 	long referenced;
+	s64 left;
 
 	for (;;) {
 		referenced = xpin_deny_get_pages(vm->owner, page, 1);
@@ -123,9 +150,12 @@ static int deny_get_page(struct vm *vm, struct page **page, u64 timeout_ns)
 			return referenced;
 		if (signal_pending(current))
 			return -EAGAIN;
-		if (ktime_compare(ktime_get(), end) >= 0)
+		left = ktime_to_ns(ktime_sub(end, ktime_get()));
+		if (left <= 0)
 			return -EBUSY;
-		schedule_timeout_interruptible(1);
+		/* Each look may ask all processors for what they keep. */
+		schedule_timeout_interruptible(min(pause, nsecs_to_jiffies(left) + 1));
+		pause = min(2 * pause, HZ / 10UL);
 	}
 }
 
@@ -170,7 +200,7 @@ static const struct pkvm_pin_ops pkvm_ops = {
 
 static int __init xpin_pkvm_init(void)
 {
-	int ret = pkvm_register_pin_ops(&pkvm_ops);
+	int ret = pkvm_set_pin_ops(NULL, &pkvm_ops);
 
 	if (ret == -EOPNOTSUPP)
 		pr_err("there are no protected VMs here: the kernel was not started with kvm-arm.mode=protected, or can't do that\n");
@@ -184,7 +214,7 @@ static int __init xpin_pkvm_init(void)
 
 static void __exit xpin_pkvm_exit(void)
 {
-	pkvm_unregister_pin_ops(&pkvm_ops);
+	pkvm_set_pin_ops(&pkvm_ops, NULL);
 }
 
 module_init(xpin_pkvm_init);

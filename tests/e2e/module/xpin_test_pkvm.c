@@ -61,12 +61,12 @@ static const struct pkvm_pin_ops ops = {
 
 static int __init xpin_test_pkvm_init(void)
 {
-	return pkvm_register_pin_ops(&ops);
+	return pkvm_set_pin_ops(NULL, &ops);
 }
 
 static void __exit xpin_test_pkvm_exit(void)
 {
-	pkvm_unregister_pin_ops(&ops);
+	pkvm_set_pin_ops(&ops, NULL);
 }
 
 module_init(xpin_test_pkvm_init);
