@@ -70,6 +70,7 @@ struct attempt {
  * @name: for people
  * @kind: of the memory
  * @open: the VM is not protected
+ * @another: another process than the VMM has the page from before
  * @try: does it; writes what came of it, and of the VM
  * @attack: which it is, if not by its name
  * @mainline: what is expected without the module
@@ -81,6 +82,7 @@ struct row {
 	const char *name;
 	enum memory_kind kind;
 	bool open;
+	bool another;
 	void (*try)(struct attempt *attempt, const struct row *row,
 		    struct seen *seen);
 	const char *attack;
@@ -263,71 +265,231 @@ static void try_pin(struct attempt *attempt, const struct row *row,
 		pin_drop();
 }
 
-/* A buffer of a ring has the page before the guest gets it. */
-static void try_ring_before(struct attempt *attempt, const struct row *row,
-			    struct seen *seen)
-{
-	struct iovec memory = { attempt->data, PAGE };
-	int store = memfd_create("store", MFD_CLOEXEC);
-	unsigned char *read = attempt->stranger.buffer;
-	struct io_uring_cqe *cqe;
-	struct io_uring_sqe *sqe;
-	struct io_uring ring;
-	const char *state;
+/* --- What has the page before the guest gets it --- */
 
-	(void)row;
+/**
+ * struct holder - a way to have a page
+ * @hold: get it
+ * @use: have the kernel copy it to @buffer
+ * @drop: give it up
+ */
+struct holder {
+	void (*hold)(unsigned char *page);
+	void (*use)(unsigned char *page, unsigned char *buffer);
+	void (*drop)(void);
+};
+
+static struct io_uring ring;
+
+static void ring_hold(unsigned char *page)
+{
+	struct iovec memory = { page, PAGE };
+
 	require(!io_uring_queue_init(1, &ring, 0) &&
 		!io_uring_register_buffers(&ring, &memory, 1), "io_uring");
-	state = vm_state(attempt);
-	if (strcmp(state, "alive")) {
-		/* It goes on as soon as the pin has gone. */
-		snprintf(seen->text, sizeof(seen->text), "%s", state);
-		require(!io_uring_unregister_buffers(&ring), "unregister");
-		snprintf(seen->text + strlen(seen->text),
-			 sizeof(seen->text) - strlen(seen->text), ", then %s",
-			 vm_state(attempt));
-	} else {
-		sqe = io_uring_get_sqe(&ring);
-		io_uring_prep_write_fixed(sqe, store, attempt->data, PAGE, 0,
-					  0);
-		require(io_uring_submit_and_wait(&ring, 1) == 1 &&
-			!io_uring_wait_cqe(&ring, &cqe), "submit");
-		require(cqe->res == (int)PAGE &&
-			pread(store, read, PAGE, 0) == (ssize_t)PAGE,
-			"read back");
-		report(seen, attempt, content_name(attempt, read));
-	}
-	io_uring_queue_exit(&ring);
+}
+
+static void ring_use(unsigned char *page, unsigned char *buffer)
+{
+	int store = memfd_create("store", MFD_CLOEXEC);
+	struct io_uring_cqe *cqe;
+	struct io_uring_sqe *sqe;
+
+	sqe = io_uring_get_sqe(&ring);
+	io_uring_prep_write_fixed(sqe, store, page, PAGE, 0, 0);
+	require(io_uring_submit_and_wait(&ring, 1) == 1 &&
+		!io_uring_wait_cqe(&ring, &cqe), "submit");
+	require(cqe->res == (int)PAGE &&
+		pread(store, buffer, PAGE, 0) == (ssize_t)PAGE, "read back");
 	close(store);
 }
 
-/* A pipe has it, by a plain reference. */
+static void ring_drop(void)
+{
+	require(!io_uring_unregister_buffers(&ring), "unregister");
+	io_uring_queue_exit(&ring);
+}
+
+static int pipe_ends[2];
+
+static void pipe_hold(unsigned char *page)
+{
+	struct iovec memory = { page, PAGE };
+
+	require(!pipe2(pipe_ends, O_CLOEXEC) &&
+		vmsplice(pipe_ends[1], &memory, 1, 0) == (ssize_t)PAGE,
+		"vmsplice");
+}
+
+static void pipe_use(unsigned char *page, unsigned char *buffer)
+{
+	(void)page;
+	require(read(pipe_ends[0], buffer, PAGE) == (ssize_t)PAGE, "read");
+}
+
+static void pipe_drop(void)
+{
+	close(pipe_ends[0]);
+	close(pipe_ends[1]);
+}
+
+static const struct holder holder_ring = { ring_hold, ring_use, ring_drop };
+static const struct holder holder_pipe = { pipe_hold, pipe_use, pipe_drop };
+
+enum step { STEP_HOLD, STEP_USE, STEP_DROP };
+
+static void do_step(const struct attempt *attempt, const struct holder *holder,
+		    enum step step)
+{
+	if (step == STEP_HOLD)
+		holder->hold(attempt->data);
+	else if (step == STEP_USE)
+		holder->use(attempt->data, attempt->stranger.buffer);
+	else
+		holder->drop();
+}
+
+/**
+ * struct accomplice - a process that has the memory mapped, too
+ * @pid: its id; 0: there is none
+ * @steps: pipe that it reads what to do from
+ * @done: pipe that it writes to when it is done
+ */
+struct accomplice {
+	pid_t pid;
+	int steps;
+	int done;
+};
+
+static void accomplice_start(struct accomplice *accomplice,
+			     const struct attempt *attempt,
+			     const struct holder *holder)
+{
+	int steps[2], done[2];
+	enum step step;
+	pid_t pid;
+
+	require(!pipe2(steps, O_CLOEXEC) && !pipe2(done, O_CLOEXEC), "pipe");
+	fflush(stdout);
+	pid = fork();
+	require(pid >= 0, "fork");
+	if (pid) {
+		close(steps[0]);
+		close(done[1]);
+		*accomplice = (struct accomplice){ pid, steps[1], done[0] };
+		return;
+	}
+	close(steps[1]);
+	while (read(steps[0], &step, sizeof(step)) == sizeof(step)) {
+		do_step(attempt, holder, step);
+		require(write(done[1], "", 1) == 1, "pipe");
+	}
+	_exit(0);
+}
+
+static void take_step(const struct accomplice *accomplice,
+		      const struct attempt *attempt,
+		      const struct holder *holder, enum step step)
+{
+	char byte;
+
+	if (!accomplice->pid)
+		do_step(attempt, holder, step);
+	else
+		require(write(accomplice->steps, &step, sizeof(step)) ==
+			sizeof(step) && read(accomplice->done, &byte, 1) == 1,
+			"the accomplice");
+}
+
+static void have_before(struct attempt *attempt, const struct holder *holder,
+			bool another, struct seen *seen)
+{
+	struct accomplice accomplice = { };
+	const char *state;
+	size_t length;
+
+	if (another)
+		accomplice_start(&accomplice, attempt, holder);
+	memset(attempt->stranger.buffer, 0xa5, PAGE);
+	take_step(&accomplice, attempt, holder, STEP_HOLD);
+	state = vm_state(attempt);
+	if (!strcmp(state, "alive")) {
+		take_step(&accomplice, attempt, holder, STEP_USE);
+		report(seen, attempt, content_name(attempt,
+						   attempt->stranger.buffer));
+		take_step(&accomplice, attempt, holder, STEP_DROP);
+	} else {
+		snprintf(seen->text, sizeof(seen->text), "%s", state);
+		take_step(&accomplice, attempt, holder, STEP_DROP);
+		/* It goes on as soon as the page is nobody else's. */
+		length = strlen(seen->text);
+		snprintf(seen->text + length, sizeof(seen->text) - length,
+			 ", then %s", vm_state(attempt));
+	}
+	if (!another)
+		return;
+	close(accomplice.steps);
+	close(accomplice.done);
+	require(waitpid(accomplice.pid, NULL, 0) == accomplice.pid, "waitpid");
+}
+
+static void try_ring_before(struct attempt *attempt, const struct row *row,
+			    struct seen *seen)
+{
+	have_before(attempt, &holder_ring, row->another, seen);
+}
+
 static void try_pipe_before(struct attempt *attempt, const struct row *row,
 			    struct seen *seen)
 {
-	struct iovec memory = { attempt->data, PAGE };
-	unsigned char *buffer = attempt->stranger.buffer;
-	const char *state;
-	int ends[2];
+	have_before(attempt, &holder_pipe, row->another, seen);
+}
+
+/* --- The kernel by itself --- */
+
+#define KSM	"/sys/kernel/mm/ksm/"
+
+static void write_number(const char *path, long number)
+{
+	FILE *file = fopen(path, "we");
+
+	require(file && fprintf(file, "%ld\n", number) > 0 && !fclose(file),
+		path);
+}
+
+static long read_number(const char *path)
+{
+	FILE *file = fopen(path, "re");
+	long number;
+
+	require(file && fscanf(file, "%ld", &number) == 1, path);
+	fclose(file);
+	return number;
+}
+
+static void try_ksm(struct attempt *attempt, const struct row *row,
+		    struct seen *seen)
+{
+	long pause = read_number(KSM "sleep_millisecs"), scans;
 
 	(void)row;
-	require(!pipe2(ends, O_CLOEXEC) &&
-		vmsplice(ends[1], &memory, 1, 0) == (ssize_t)PAGE, "vmsplice");
-	state = vm_state(attempt);
-	if (strcmp(state, "alive")) {
-		snprintf(seen->text, sizeof(seen->text), "%s", state);
-		close(ends[0]);
-		close(ends[1]);
-		snprintf(seen->text + strlen(seen->text),
-			 sizeof(seen->text) - strlen(seen->text), ", then %s",
-			 vm_state(attempt));
-		return;
-	}
-	require(read(ends[0], buffer, PAGE) == (ssize_t)PAGE, "read");
-	report(seen, attempt, content_name(attempt, buffer));
-	close(ends[0]);
-	close(ends[1]);
+	donate(attempt);
+	require(!madvise(attempt->memory.base, MEMORY_LENGTH, MADV_MERGEABLE),
+		"MADV_MERGEABLE");
+	write_number(KSM "sleep_millisecs", 0);
+	write_number(KSM "run", 1);
+	/* The first of them may have begun before. */
+	scans = read_number(KSM "full_scans") + 2;
+	while (read_number(KSM "full_scans") < scans)
+		usleep(10000);
+	/* Forgets what it has seen; then it sleeps again. */
+	write_number(KSM "run", 2);
+	write_number(KSM "run", 0);
+	write_number(KSM "sleep_millisecs", pause);
+	report(seen, attempt, "scanned");
 }
+
+/* --- fork() --- */
 
 static void fork_and_look(struct attempt *attempt, struct seen *seen)
 {
@@ -359,6 +521,8 @@ static void try_fork_dontfork(struct attempt *attempt, const struct row *row,
 	donate(attempt);
 	fork_and_look(attempt, seen);
 }
+
+/* --- What is refused without need --- */
 
 static void try_shared(struct attempt *attempt, const struct row *row,
 		       struct seen *seen)
@@ -520,6 +684,14 @@ static const struct row rows[] = {
 		.reason = "what others pin is not donated",
 	},
 	{
+		"io_uring buffer of another, before", MEMORY_SHMEM_PAGE,
+		.another = true,
+		.try = try_ring_before,
+		.mainline = "zeros, dead",
+		.owned = "KVM_RUN EBUSY, then alive",
+		.reason = "what others pin is not donated",
+	},
+	{
 		"/proc/PID/mem, read", MEMORY_ANON_PAGE,
 		.try = try_attack,
 		.mainline = "zeros, dead",
@@ -563,6 +735,15 @@ static const struct row rows[] = {
 			"deny_get waits for plain references from before, too",
 	},
 	{
+		"vmsplice by another, read after", MEMORY_SHMEM_PAGE,
+		.another = true,
+		.try = try_pipe_before,
+		.mainline = "zeros, dead",
+		.denied = "KVM_RUN EBUSY, then alive",
+		.reason =
+			"deny_get waits for plain references from before, too",
+	},
+	{
 		"fork() by the VMM", MEMORY_ANON_PAGE,
 		.try = try_fork,
 		.mainline = "forked, dead",
@@ -586,6 +767,12 @@ static const struct row rows[] = {
 		.try = try_pread,
 		.mainline = "zeros, dead",
 		.reason = "the page cache has a reference of its own",
+	},
+	{
+		"KSM, MADV_MERGEABLE by the VMM", MEMORY_ANON_PAGE,
+		.try = try_ksm,
+		.mainline = "scanned, dead",
+		.reason = "ksmd reads pages and takes no reference by GUP",
 	},
 	{
 		"process_vm_readv, shared by the guest", MEMORY_ANON_PAGE,
