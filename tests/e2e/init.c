@@ -66,6 +66,7 @@ static const struct program {
 	{ .name = "witness", .seconds = 300 },
 	{ .name = "foreign", .seconds = 120 },
 	{ .name = "owner", .seconds = 120 },
+	{ .name = "owner_driver", .seconds = 120 },
 	{ .name = "deny_get", .seconds = 300 },
 	{ .name = "deny_get_owner", .seconds = 120 },
 	{ .name = "death", .seconds = 120 },
@@ -282,8 +283,8 @@ static char *parameter(const char *name)
 static void go_to_root(const char *device)
 {
 	static const char * const ours[] = {
-		"/tests", "/ext4.img", "/xpin.ko", "/xpin_test_owner.ko",
-		"/xpin_test_get.ko", "/xpin_test_hook.ko",
+		"/tests", "/ext4.img", "/xpin.ko", "/xpin_example.ko",
+		"/xpin_test_owner.ko", "/xpin_test_get.ko", "/xpin_test_hook.ko",
 		"/xpin_test_notifier.ko", "/xpin_test_pin.ko",
 	};
 	struct stat file;

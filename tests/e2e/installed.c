@@ -16,7 +16,7 @@
 #include "kselftest.h"
 #include "xpin_test.h"
 
-#define DRIVER		"xpin_driver"
+#define DRIVER		"xpin_example"
 #define HOLDER		"/sys/module/xpin/holders/" DRIVER
 
 /* The exit code; what it says goes to the results. */
