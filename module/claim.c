@@ -390,8 +390,8 @@ static int claim_settle(struct xpin_owner *owner,
 
 	/*
 	 * The entries before the counts. Pairs with smp_mb__after_atomic() in
-	 * try_grab_folio_fast() and in try_grab_page(), or on a stock kernel
-	 * with smp_mb() in kept() of backend_ftrace.c.
+	 * try_grab_folio_fast() and in try_grab_page(), with smp_mb() in 6.12's
+	 * gup_ask_folio(), or on a stock kernel in kept() of backend_ftrace.c.
 	 * tests/litmus/pin-vs-claim*.litmus
 	 */
 	smp_mb();

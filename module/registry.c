@@ -20,9 +20,10 @@
  *
  * This is store buffering with two full barriers: the pinner sees the entry, or
  * the claimer sees the pin, or both. [A] is smp_mb__after_atomic() in
- * try_grab_folio_fast() and in try_grab_page(), on a stock kernel smp_mb() in
- * kept() of backend_ftrace.c; [B] is in claim_settle(). They
- * pair with each other. tests/litmus/pin-vs-claim*.litmus.
+ * try_grab_folio_fast() and in try_grab_page(), for 6.12's memfd_pin_folios()
+ * smp_mb() in gup_ask_folio(), on a stock kernel smp_mb() in kept() of
+ * backend_ftrace.c; [B] is in claim_settle(). They pair with each other.
+ * tests/litmus/pin-vs-claim*.litmus.
  *
  * An entry is {owner, pins, excl, state, deny_get}. pins counts all pins of its owner on
  * the folio, excl those which want exclusivity. The states, and who changes
