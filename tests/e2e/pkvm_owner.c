@@ -430,6 +430,55 @@ static void processors(enum memory_kind kind)
 	check(nothing_owned(), "%s: nothing left", guest.memory.name);
 }
 
+#define FIRST_ROUNDS	50
+
+static void *first_touch(void *data)
+{
+	struct racer *racer = data;
+	__u64 answer;
+
+	pthread_barrier_wait(racer->start);
+	racer->error = guest_call(racer->vcpu, GUEST_LOAD,
+				  guest_page(1 + racer->number), &answer);
+	return NULL;
+}
+
+/* A VM becomes an owner with the first page that it gets, by whichever vCPU. */
+static void become_owner(void)
+{
+	struct racer racers[VM_VCPUS];
+	pthread_t threads[VM_VCPUS];
+	pthread_barrier_t start;
+	struct guest guest;
+	unsigned int i;
+	bool ok = true;
+	int round;
+
+	set_timeout(10000);
+	pthread_barrier_init(&start, NULL, VM_VCPUS);
+	for (round = 0; round < FIRST_ROUNDS; round++) {
+		guest_create(&guest, MEMORY_ANON_PAGE, VM_VCPUS);
+		for (i = 0; i < VM_VCPUS; i++) {
+			racers[i] = (struct racer){
+				.vcpu = &guest.vm.vcpus[i],
+				.number = i,
+				.start = &start,
+			};
+			require(!pthread_create(&threads[i], NULL, first_touch,
+						&racers[i]), "thread");
+		}
+		for (i = 0; i < VM_VCPUS; i++) {
+			pthread_join(threads[i], NULL);
+			ok = ok && !racers[i].error;
+		}
+		ok = ok && xpin_stat("owners") == 1;
+		guest_destroy(&guest);
+	}
+	pthread_barrier_destroy(&start);
+	check(ok, "%d vCPUs that are all the first: one owner", VM_VCPUS);
+	check(nothing_owned(), "nothing left of it");
+}
+
 /* --- Memory that is not theirs --- */
 
 /* A second VM on memory of the first one. */
@@ -704,7 +753,7 @@ int main(void)
 	size_t i;
 
 	ksft_print_header();
-	ksft_set_plan(9 + ARRAY_SIZE(kinds) * (4 + 3 + 4 + 3) + 2 * 3 + 2 +
+	ksft_set_plan(9 + ARRAY_SIZE(kinds) * (4 + 3 + 4 + 3) + 2 + 2 * 3 + 2 +
 		      2 * 3 + 4 + 2 + 6 + 2 + 2 + 1);
 	require(!module_load(MODULE), "load " MODULE);
 	modules();
@@ -714,6 +763,7 @@ int main(void)
 		two_vms(kinds[i]);
 		aliases(kinds[i]);
 	}
+	become_owner();
 	two_processes(MEMORY_SHMEM_PAGE);
 	two_processes(MEMORY_SHMEM_LARGE);
 	interrupted();
