@@ -15,6 +15,7 @@ help:
 	@echo 'make deps         install the Debian packages needed (the only target that needs root)'
 	@echo 'make test         litmus, KUnit and end-to-end tests; last line: N passed, N failed'
 	@echo 'make test-all     the same and more on every kernel and architecture'
+	@echo 'make test-debug   end to end with lockdep and with KASAN; test-stock: all of it on Debian kernels'
 	@echo 'make test-long    10 million rounds of the races, and 10 minutes of pins on each Debian kernel'
 	@echo 'make demo         watch a secret being read, claimed, and no longer read'
 	@echo 'make demo-pkvm    watch a protected VM (arm64, 7.3) die by a hostile process, and not die'
@@ -117,6 +118,12 @@ test:
 test-all:
 	@$(VM)/test all
 
+test-debug:
+	@$(VM)/test debug
+
+test-stock:
+	@$(VM)/test stock
+
 test-long:
 	@$(VM)/test long
 
@@ -133,4 +140,4 @@ clean-cache:
 	@$(VM)/clean-cache
 
 .PHONY: help deps fetch kernel modules xpinctl deb litmus kunit kunit-kasan e2e e2e-lockdep e2e-kasan \
-	e2e-pkvm dkms packages check-nops kpatch-check bench demo demo-pkvm test test-all test-long check build-check clean-cache
+	e2e-pkvm dkms packages check-nops kpatch-check bench demo demo-pkvm test test-all test-debug test-stock test-long check build-check clean-cache
