@@ -224,6 +224,18 @@ static void memfd_pin_folios_is_refused(struct kunit *test)
 			memfd_pin_folios(f->file, 0, NR * PAGE_SIZE - 1,
 					 folios, NR, &offset));
 	KUNIT_EXPECT_EQ(test, f->pins, pins_outstanding());
+
+	/* R6: while somebody drains, the count does not rise. */
+	asked = 0;
+	gup_pin_notifier_drain_begin(&notifier);
+	KUNIT_EXPECT_EQ(test, -EBUSY,
+			memfd_pin_folios(f->file, 2 * PAGE_SIZE,
+					 3 * PAGE_SIZE - 1, folios, 1,
+					 &offset));
+	gup_pin_notifier_drain_end(&notifier);
+	KUNIT_EXPECT_NE(test, 0, peeked);
+	KUNIT_EXPECT_EQ(test, 0, asked);
+
 	/* Its other errors stay what they were. */
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			memfd_pin_folios(f->file, 0, NR * PAGE_SIZE, folios,
