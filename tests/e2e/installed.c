@@ -100,16 +100,6 @@ static bool built_by_dkms(void)
 	return !strncmp(path, wanted, strlen(wanted));
 }
 
-static int holders(void)
-{
-	FILE *file = fopen("/sys/module/xpin/refcnt", "re");
-	int number;
-
-	require(file && fscanf(file, "%d", &number) == 1, "refcnt");
-	fclose(file);
-	return number;
-}
-
 int main(void)
 {
 	struct doctor doctor;
@@ -127,7 +117,7 @@ int main(void)
 	ksft_test_result(built_by_dkms(), "modprobe has the module that dkms built\n");
 
 	/* The hooks of the doctor's claim hold it, too, for a second. */
-	while (holders())
+	while (file_number("/sys/module/xpin/refcnt"))
 		usleep(100000);
 	ksft_test_result(!run("modprobe " DRIVER), "a driver built against it loads\n");
 	ksft_test_result(!access(HOLDER, F_OK), "and holds it\n");

@@ -372,24 +372,6 @@ static void more_than_there_is(void)
 #define HOURS		(10 * 3600 * NSEC_PER_SEC)
 #define FOR_EVER	(~0ULL)
 
-static void set_max_timeout(unsigned int ms)
-{
-	FILE *file = fopen(MAX_TIMEOUT, "we");
-
-	require(file && fprintf(file, "%u", ms) > 0 && !fclose(file),
-		MAX_TIMEOUT);
-}
-
-static unsigned int max_timeout(void)
-{
-	FILE *file = fopen(MAX_TIMEOUT, "re");
-	unsigned int ms;
-
-	require(file && fscanf(file, "%u", &ms) == 1, MAX_TIMEOUT);
-	fclose(file);
-	return ms;
-}
-
 /* Each waits for a pin that does not go, and ends by itself. */
 static bool gives_up(const struct memory *memory, __u64 shared,
 		     __u64 timeout_ns)
@@ -440,7 +422,7 @@ static void timeouts(const struct memory *memory)
 		{ "half of for ever, and less allowed", 1ULL << 63, 20 },
 		{ "for ever, and nothing allowed", FOR_EVER, 0 },
 	};
-	const unsigned int max = max_timeout();
+	const unsigned int max = file_number(MAX_TIMEOUT);
 	struct xpin_claim claim;
 	struct xpin_part part;
 	long long pins;
@@ -454,7 +436,7 @@ static void timeouts(const struct memory *memory)
 		"the foreign pin");
 	pins = pins_held();
 	for (i = 0; i < ARRAY_SIZE(waits); i++) {
-		set_max_timeout(waits[i].max_ms);
+		set_file_number(MAX_TIMEOUT, waits[i].max_ms);
 		ok = gives_up(memory, claim.claim_id, waits[i].timeout_ns);
 		check(ok && pins_held() == pins &&
 		      xpin_page_state(owner, memory->wanted) ==
@@ -464,12 +446,12 @@ static void timeouts(const struct memory *memory)
 	stranger_pin_drop(&stranger);
 	require(!release(claim.claim_id), "release");
 
-	set_max_timeout(20);
+	set_file_number(MAX_TIMEOUT, 20);
 	ok = leaves(memory, FOR_EVER, 20 * NSEC_PER_SEC / 1000, 1) &&
 	     leaves(memory, 1000, 1000, 0);
-	set_max_timeout(0);
+	set_file_number(MAX_TIMEOUT, 0);
 	ok = ok && leaves(memory, FOR_EVER, 0, 0);
-	set_max_timeout(max);
+	set_file_number(MAX_TIMEOUT, max);
 	check(ok, "no more time is left than there was");
 }
 

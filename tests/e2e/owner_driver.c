@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -38,23 +37,15 @@ static int call(int guest, unsigned long request, void *addr)
 	return ioctl(guest, request, addr) ? -errno : 0;
 }
 
-static void set(const char *parameter, unsigned int value)
-{
-	FILE *file = fopen(parameter, "we");
-
-	require(file && fprintf(file, "%u\n", value) > 0 && !fclose(file),
-		parameter);
-}
-
 static void set_timeout(unsigned int ms)
 {
-	set(PARAMETERS "timeout_ms", ms);
+	set_file_number(PARAMETERS "timeout_ms", ms);
 }
 
 /* The same with a hypervisor that refuses it. */
 static bool refused(int guest, unsigned long request, void *addr)
 {
-	set(PARAMETERS "refuse", 1);
+	set_file_number(PARAMETERS "refuse", 1);
 	return call(guest, request, addr) == -EPERM;
 }
 
@@ -127,21 +118,10 @@ static void refusals(const struct memory *memory)
 
 /* --- Others who pin --- */
 
-static atomic_bool dropped;
-
-static void *drop_later(void *unused)
-{
-	usleep(300000);
-	atomic_store(&dropped, true);
-	pin_drop();
-	return unused;
-}
-
 static void pinned_by_others(const struct memory *memory)
 {
 	unsigned char *page = memory->wanted;
 	int guest = guest_open(), other = guest_open();
-	pthread_t thread;
 	bool ok;
 
 	set_timeout(0);
@@ -149,12 +129,10 @@ static void pinned_by_others(const struct memory *memory)
 	check(call(guest, EXAMPLE_LEND, page) == -EBUSY,
 	      "%s: pinned, so it is not lent", memory->name);
 	set_timeout(30000);
-	atomic_store(&dropped, false);
-	require(!pthread_create(&thread, NULL, drop_later, NULL), "thread");
-	check(!call(guest, EXAMPLE_LEND, page) && atomic_load(&dropped) &&
-	      !reaches(memory, page), "%s: lent when the pin has gone",
-	      memory->name);
-	pthread_join(thread, NULL);
+	pin_drop_later();
+	ok = !call(guest, EXAMPLE_LEND, page);
+	ok = pin_has_gone() && ok && !reaches(memory, page);
+	check(ok, "%s: lent when the pin has gone", memory->name);
 	check(call(other, EXAMPLE_LEND, page) == -EBUSY,
 	      "%s: not to two guests", memory->name);
 

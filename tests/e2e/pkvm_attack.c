@@ -449,43 +449,25 @@ static void try_pipe_before(struct attempt *attempt, const struct row *row,
 
 #define KSM	"/sys/kernel/mm/ksm/"
 
-static void write_number(const char *path, long number)
-{
-	FILE *file = fopen(path, "we");
-
-	require(file && fprintf(file, "%ld\n", number) > 0 && !fclose(file),
-		path);
-}
-
-static long read_number(const char *path)
-{
-	FILE *file = fopen(path, "re");
-	long number;
-
-	require(file && fscanf(file, "%ld", &number) == 1, path);
-	fclose(file);
-	return number;
-}
-
 static void try_ksm(struct attempt *attempt, const struct row *row,
 		    struct seen *seen)
 {
-	long pause = read_number(KSM "sleep_millisecs"), scans;
+	long pause = file_number(KSM "sleep_millisecs"), scans;
 
 	(void)row;
 	donate(attempt);
 	require(!madvise(attempt->memory.base, MEMORY_LENGTH, MADV_MERGEABLE),
 		"MADV_MERGEABLE");
-	write_number(KSM "sleep_millisecs", 0);
-	write_number(KSM "run", 1);
+	set_file_number(KSM "sleep_millisecs", 0);
+	set_file_number(KSM "run", 1);
 	/* The first of them may have begun before. */
-	scans = read_number(KSM "full_scans") + 2;
-	while (read_number(KSM "full_scans") < scans)
+	scans = file_number(KSM "full_scans") + 2;
+	while (file_number(KSM "full_scans") < scans)
 		usleep(10000);
 	/* Forgets what it has seen; then it sleeps again. */
-	write_number(KSM "run", 2);
-	write_number(KSM "run", 0);
-	write_number(KSM "sleep_millisecs", pause);
+	set_file_number(KSM "run", 2);
+	set_file_number(KSM "run", 0);
+	set_file_number(KSM "sleep_millisecs", pause);
 	report(seen, attempt, "scanned");
 }
 

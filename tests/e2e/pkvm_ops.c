@@ -23,28 +23,10 @@
 static struct memory memory;
 static struct vm vm;
 
-static int get(const char *path)
-{
-	FILE *file = fopen(path, "re");
-	int value;
-
-	require(file && fscanf(file, "%d", &value) == 1, path);
-	fclose(file);
-	return value;
-}
-
-static void set(const char *path, int value)
-{
-	FILE *file = fopen(path, "we");
-
-	require(file && fprintf(file, "%d\n", value) > 0 && !fclose(file),
-		path);
-}
-
 static void fail(int error, int times)
 {
-	set(PARAMETERS "error", error);
-	set(PARAMETERS "times", times);
+	set_file_number(PARAMETERS "error", error);
+	set_file_number(PARAMETERS "times", times);
 }
 
 static int touch(unsigned int page)
@@ -90,7 +72,7 @@ static void errors(void)
 		      "%s is what KVM_RUN returns", strerror(passed[i]));
 	}
 	fail(EAGAIN, 5);
-	check(!touch(20) && !get(PARAMETERS "times"),
+	check(!touch(20) && !file_number(PARAMETERS "times"),
 	      "EAGAIN has the guest fault again");
 
 	sigaction(SIGALRM, &action, NULL);
@@ -123,13 +105,13 @@ int main(void)
 	      "the other way round");
 
 	start_vm(false);
-	check(!touch(1) && !get(PARAMETERS "pins"),
+	check(!touch(1) && !file_number(PARAMETERS "pins"),
 	      "not for a VM that is not protected");
 	end_vm();
 
 	start_vm(true);
 	check(!touch(0) && !touch(1) && !touch(1) &&
-	      get(PARAMETERS "pins") == 2 && !get(PARAMETERS "unpins"),
+	      file_number(PARAMETERS "pins") == 2 && !file_number(PARAMETERS "unpins"),
 	      "called once for each page");
 	errors();
 	/* The hypervisor does not give one page twice. */
@@ -137,14 +119,14 @@ int main(void)
 		"a second memslot");
 	check(guest_call(&vm.vcpus[0], GUEST_LOAD, 2 * GUEST_MEMORY,
 			 &(__u64){ 0 }) == -EPERM &&
-	      get(PARAMETERS "unpins") == 1 && !get(PARAMETERS "dirty_unpins"),
+	      file_number(PARAMETERS "unpins") == 1 && !file_number(PARAMETERS "dirty_unpins"),
 	      "what is not donated is unpinned, not dirty");
 	check(module_unload("xpin_test_pkvm") == -EWOULDBLOCK,
 	      "the VM keeps the module");
-	pinned = get(PARAMETERS "pins");
+	pinned = file_number(PARAMETERS "pins");
 	end_vm();
-	check(get(PARAMETERS "unpins") == pinned &&
-	      get(PARAMETERS "dirty_unpins") == pinned - 1 &&
+	check(file_number(PARAMETERS "unpins") == pinned &&
+	      file_number(PARAMETERS "dirty_unpins") == pinned - 1 &&
 	      pins_held() == pins, "its end unpins all of it, dirty");
 	check(!module_unload("xpin_test_pkvm"), "and lets the module go");
 	ksft_finished();

@@ -29,7 +29,7 @@
 #define SERIAL_PORT	0x09000000
 /* A page that is in another folio than the guest's code, however large they are. */
 #define OTHER_FOLIO	(LARGE / PAGE)
-#define TIMEOUT_FILE	"/sys/module/xpin_pkvm/parameters/timeout_ms"
+#define USERS_FILE	"/sys/module/xpin_pkvm/refcnt"
 
 /* One VM, and all that it has; the first page has the code. */
 struct guest {
@@ -75,10 +75,7 @@ static int touch(struct guest *guest, unsigned int page)
 
 static void set_timeout(unsigned int ms)
 {
-	FILE *file = fopen(TIMEOUT_FILE, "we");
-
-	require(file && fprintf(file, "%u\n", ms) > 0 && !fclose(file),
-		TIMEOUT_FILE);
+	set_file_number("/sys/module/xpin_pkvm/parameters/timeout_ms", ms);
 }
 
 static long ms_now(void)
@@ -98,13 +95,7 @@ static void sleep_ms(unsigned int ms)
 
 static bool module_used(void)
 {
-	FILE *file = fopen("/sys/module/xpin_pkvm/refcnt", "re");
-	int users = 0;
-
-	require(!file || fscanf(file, "%d", &users) == 1, "refcnt");
-	if (file)
-		fclose(file);
-	return users;
+	return !access(USERS_FILE, F_OK) && file_number(USERS_FILE);
 }
 
 /* What a VM owned goes with it, if only after a moment when a process died. */
@@ -164,20 +155,9 @@ static void modules(void)
 
 /* --- Pins from before --- */
 
-static atomic_bool dropped;
-
-static void *drop_later(void *unused)
-{
-	sleep_ms(300);
-	atomic_store(&dropped, true);
-	pin_drop();
-	return unused;
-}
-
 static void waits(enum memory_kind kind)
 {
 	struct guest guest;
-	pthread_t thread;
 	long begin, took;
 	bool waited;
 	int error;
@@ -201,13 +181,11 @@ static void waits(enum memory_kind kind)
 	      guest.memory.name);
 
 	set_timeout(30000);
-	atomic_store(&dropped, false);
-	require(!pthread_create(&thread, NULL, drop_later, NULL), "thread");
+	pin_drop_later();
 	begin = ms_now();
 	error = touch(&guest, OTHER_FOLIO);
 	took = ms_now() - begin;
-	waited = atomic_load(&dropped);
-	pthread_join(thread, NULL);
+	waited = pin_has_gone();
 	ksft_print_msg("%s: KVM_RUN went on after %ld ms, the pin went after 300\n",
 		       guest.memory.name, took);
 	check(!error && waited,
@@ -391,25 +369,23 @@ static void *race(void *data)
 	return NULL;
 }
 
-static void processors(enum memory_kind kind)
+/* All vCPUs of the guest at once, each by a thread; true if all went well. */
+static bool on_all_vcpus(struct guest *guest, void *(*run)(void *))
 {
-	struct racer racers[VM_VCPUS] = { };
+	struct racer racers[VM_VCPUS];
 	pthread_t threads[VM_VCPUS];
 	pthread_barrier_t start;
-	struct guest guest;
 	unsigned int i;
 	bool ok = true;
 
-	set_timeout(10000);
-	guest_create(&guest, kind, VM_VCPUS);
 	pthread_barrier_init(&start, NULL, VM_VCPUS);
 	for (i = 0; i < VM_VCPUS; i++) {
 		racers[i] = (struct racer){
-			.vcpu = &guest.vm.vcpus[i],
+			.vcpu = &guest->vm.vcpus[i],
 			.number = i,
 			.start = &start,
 		};
-		require(!pthread_create(&threads[i], NULL, race, &racers[i]),
+		require(!pthread_create(&threads[i], NULL, run, &racers[i]),
 			"thread");
 	}
 	for (i = 0; i < VM_VCPUS; i++) {
@@ -419,13 +395,22 @@ static void processors(enum memory_kind kind)
 				       strerror(-racers[i].error));
 		ok = ok && !racers[i].error && !racers[i].wrong;
 	}
-	check(ok, "%s: %d vCPUs touch the same pages", guest.memory.name,
+	pthread_barrier_destroy(&start);
+	return ok;
+}
+
+static void processors(enum memory_kind kind)
+{
+	struct guest guest;
+
+	set_timeout(10000);
+	guest_create(&guest, kind, VM_VCPUS);
+	check(on_all_vcpus(&guest, race), "%s: %d vCPUs touch the same pages", guest.memory.name,
 	      VM_VCPUS);
 	check(xpin_stat("entries") == (guest.memory.folio == LARGE ? 1 :
 				       RACE_PAGES + 1) &&
 	      xpin_stat("owners") == 1,
 	      "%s: one owner, each folio once", guest.memory.name);
-	pthread_barrier_destroy(&start);
 	guest_destroy(&guest);
 	check(nothing_owned(), "%s: nothing left", guest.memory.name);
 }
@@ -446,35 +431,17 @@ static void *first_touch(void *data)
 /* A VM becomes an owner with the first page that it gets, by whichever vCPU. */
 static void become_owner(void)
 {
-	struct racer racers[VM_VCPUS];
-	pthread_t threads[VM_VCPUS];
-	pthread_barrier_t start;
 	struct guest guest;
-	unsigned int i;
 	bool ok = true;
 	int round;
 
 	set_timeout(10000);
-	pthread_barrier_init(&start, NULL, VM_VCPUS);
 	for (round = 0; round < FIRST_ROUNDS; round++) {
 		guest_create(&guest, MEMORY_ANON_PAGE, VM_VCPUS);
-		for (i = 0; i < VM_VCPUS; i++) {
-			racers[i] = (struct racer){
-				.vcpu = &guest.vm.vcpus[i],
-				.number = i,
-				.start = &start,
-			};
-			require(!pthread_create(&threads[i], NULL, first_touch,
-						&racers[i]), "thread");
-		}
-		for (i = 0; i < VM_VCPUS; i++) {
-			pthread_join(threads[i], NULL);
-			ok = ok && !racers[i].error;
-		}
-		ok = ok && xpin_stat("owners") == 1;
+		ok = on_all_vcpus(&guest, first_touch) &&
+		     xpin_stat("owners") == 1 && ok;
 		guest_destroy(&guest);
 	}
-	pthread_barrier_destroy(&start);
 	check(ok, "%d vCPUs that are all the first: one owner", VM_VCPUS);
 	check(nothing_owned(), "nothing left of it");
 }

@@ -2,8 +2,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -279,6 +281,24 @@ int module_load_with(const char *path, const char *parameters)
 int module_load(const char *path)
 {
 	return module_load_with(path, "");
+}
+
+long file_number(const char *path)
+{
+	FILE *file = fopen(path, "re");
+	long number;
+
+	require(file && fscanf(file, "%ld", &number) == 1, path);
+	fclose(file);
+	return number;
+}
+
+void set_file_number(const char *path, long number)
+{
+	FILE *file = fopen(path, "we");
+
+	require(file && fprintf(file, "%ld\n", number) > 0 && !fclose(file),
+		path);
 }
 
 int module_unload(const char *name)
@@ -653,6 +673,31 @@ void pin_drop(void)
 	/* Closing the ring drops the pins at some later time; this waits. */
 	require(!io_uring_unregister_buffers(&pin_ring), "unregister buffers");
 	io_uring_queue_exit(&pin_ring);
+}
+
+static pthread_t dropper;
+static atomic_bool dropped;
+
+static void *drop_pin(void *unused)
+{
+	usleep(300000);
+	atomic_store(&dropped, true);
+	pin_drop();
+	return unused;
+}
+
+void pin_drop_later(void)
+{
+	atomic_store(&dropped, false);
+	require(!pthread_create(&dropper, NULL, drop_pin, NULL), "thread");
+}
+
+bool pin_has_gone(void)
+{
+	bool gone = atomic_load(&dropped);
+
+	require(!pthread_join(dropper, NULL), "thread");
+	return gone;
 }
 
 struct stranger_request {

@@ -122,6 +122,10 @@ bool xpin_all_pages(int fd, void *addr, size_t length, int state);
 void wait_for_state(int fd, void *addr, int state);
 const char *state_name(int state);
 
+/* A file that holds a number, as a module's parameter does. */
+long file_number(const char *path);
+void set_file_number(const char *path, long number);
+
 /* Load a module, or unload it without a wait. All return 0 or -errno. */
 int module_load(const char *path);
 int module_load_with(const char *path, const char *parameters);
@@ -225,6 +229,12 @@ bool memory_untouched(const struct memory *memory, const void *addr,
 /* One pin of this process at a time, by an io_uring registered buffer. */
 int pin_hold(void *addr, size_t length);
 void pin_drop(void);
+/*
+ * pin_drop() by another thread, after a third of a second. What waits for it must
+ * not be done before: the second call says whether it had gone, and waits for it.
+ */
+void pin_drop_later(void);
+bool pin_has_gone(void);
 
 /**
  * struct stranger - another process, started before the memory exists
