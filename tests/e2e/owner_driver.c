@@ -138,7 +138,10 @@ static void pinned_by_others(const struct memory *memory)
 
 	require(!call(guest, EXAMPLE_SHARE, page) && !pin_hold(page, PAGE),
 		"a pin of what is shared");
-	ok = call(guest, EXAMPLE_UNSHARE, page) == -EBUSY &&
+	/* Lent again, it must not become exclusive, even for a moment. */
+	set_timeout(0);
+	ok = call(guest, EXAMPLE_LEND, page) == -EEXIST &&
+	     call(guest, EXAMPLE_UNSHARE, page) == -EBUSY &&
 	     reaches(memory, page);
 	pin_drop();
 	check(ok && !call(guest, EXAMPLE_UNSHARE, page) &&
