@@ -154,6 +154,10 @@ static noreturn void claim_failed(int error, const struct xpin_claim *claim)
 			 "too little memory, or RLIMIT_MEMLOCK, %lld bytes; raise it (ulimit -l) or hold less",
 			 (long long)limit.rlim_cur);
 		break;
+	case ENODEV:
+		snprintf(way_out, sizeof(way_out),
+			 "pins can't be refused any more; see dmesg");
+		break;
 	case EFAULT:
 		snprintf(way_out, sizeof(way_out),
 			 "it is not there; is --size beyond the end of the file?");
