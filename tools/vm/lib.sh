@@ -186,6 +186,13 @@ judge()
 	return 1
 }
 
+# end_reached RESULTS: a guest that ended before its tests did is a failure.
+end_reached()
+{
+	[ "$(tail -n 1 "$1")" = '# end of tests' ] ||
+		echo 'Bail out! the guest did not come to the end of its tests' >>"$1"
+}
+
 # What a run is called: in its directory's name and in its results.
 kernel=$line-$machine
 
