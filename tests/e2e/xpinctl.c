@@ -508,10 +508,14 @@ static bool busy_at(const struct answer *answer, size_t index)
 	       strstr(message, string(answer->error, "address"));
 }
 
-#define HOLD_FILE_TESTS	8
+#define HOLD_FILE_TESTS	9
 
 static void hold_file(void)
 {
+	static const char * const odd[] = {
+		"xpinctl", "hold", "--json", "--file", "/tmp/\xff", NULL
+	};
+	static char out[1 << 16], err[1 << 16];
 	unsigned char *base = create_file(4);
 	struct xpin_claim claim;
 	struct answer *answer;
@@ -555,6 +559,9 @@ static void hold_file(void)
 	check(failed(ask("hold", "--file", FILE_IN_MEMORY), 1, "ENOENT",
 		     FILE_IN_MEMORY),
 	      "hold: a file that is not there");
+	check(run_tool(odd, out, err, sizeof(out)) == 1 &&
+	      strstr(out, "/tmp/\xef\xbf\xbd:") && !strchr(out, '\xff'),
+	      "hold: JSON is UTF-8 whatever a file is called");
 	require(!access(EXT4_FILE, F_OK) || !mknod(EXT4_FILE, S_IFREG | 0600, 0),
 		EXT4_FILE);
 	require(!truncate(EXT4_FILE, PAGE), EXT4_FILE);
@@ -742,10 +749,11 @@ static bool block_untouched(bool write)
 
 #define PLACES	"--block", BLOCK_DEVICE, "--file", PROBED_FILE
 
-#define PROBE_SHARED_TESTS	7
+#define PROBE_SHARED_TESTS	8
 
 static void probe_shared(void)
 {
+	static char out[1 << 16], err[1 << 16];
 	struct xpin_claim claim;
 	struct memory memory;
 	struct answer *answer;
@@ -802,6 +810,14 @@ static void probe_shared(void)
 
 	check(block_untouched(false) && access(PROBED_FILE, F_OK),
 	      "probe: disk and file are as before");
+
+	become = into_full_device;
+	ok = run_tool((const char *[]){ "xpinctl", "probe", me(), addr,
+					"--write", PLACES, NULL },
+		      out, err, sizeof(out)) == 2 && strstr(err, "ENOSPC");
+	become = NULL;
+	check(ok && block_untouched(false) && access(PROBED_FILE, F_OK),
+	      "probe: so they are when its answer can't be written");
 	free((void *)addr);
 	memory_destroy(&memory);
 	close(owner);

@@ -2,10 +2,12 @@
 /* How answers and errors get out, for people and for programs. */
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <wchar.h>
 
 #include "xpinctl.h"
 
@@ -58,10 +60,33 @@ bool bool_of(struct json_object *object, const char *key)
 	return json_object_get_boolean(object_of(object, key));
 }
 
+/* JSON is UTF-8; a file's name need not be. */
 static void print_json(struct json_object *object)
 {
-	puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_SPACED |
-					    JSON_C_TO_STRING_NOSLASHESCAPE));
+	const char *text = json_object_to_json_string_ext(object,
+			JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
+	const char *end = text + strlen(text);
+	size_t n;
+
+	for (; text < end; text += n) {
+		n = mbrtowc(NULL, text, end - text, &(mbstate_t){});
+		if (n <= MB_LEN_MAX) {
+			fwrite(text, 1, n, stdout);
+		} else {
+			fputs("\xef\xbf\xbd", stdout);
+			n = 1;
+		}
+	}
+	putchar('\n');
+}
+
+void flush_or_exit(void)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return;
+	fprintf(stderr, "xpinctl: can't write to standard output: %s\n",
+		strerrorname_np(errno));
+	exit(failure_status);
 }
 
 void answer(struct json_object *object,
@@ -72,11 +97,7 @@ void answer(struct json_object *object,
 	else
 		text(object);
 	json_object_put(object);
-	if (fflush(stdout) || ferror(stdout)) {
-		fprintf(stderr, "xpinctl: can't write to standard output: %s\n",
-			strerrorname_np(errno));
-		exit(failure_status);
-	}
+	flush_or_exit();
 }
 
 static struct json_object *verror_object(int error, const char *way_out,

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,7 @@
  * @written: what to write, instead of what was there
  * @show: say what arrived
  * @get: also try the ways that take a plain reference
+ * @not_put_back: the errno if what was overwritten last is still so
  */
 struct probe {
 	struct attack_target target;
@@ -51,6 +53,7 @@ struct probe {
 	const char *written;
 	bool show;
 	bool get;
+	int not_put_back;
 };
 
 static void *allocate(size_t length)
@@ -96,18 +99,16 @@ static bool read_memory(const struct probe *probe, char *buffer)
 }
 
 /* Something was written there: it is there to be written. */
-static void put_back(const struct probe *probe)
+static void put_back(struct probe *probe)
 {
 	const struct attack_target *target = &probe->target;
 	ssize_t length = target->length;
+	bool done = pwrite(probe->memory, probe->found, length,
+			   (uintptr_t)target->remote) == length;
 
-	if (pwrite(probe->memory, probe->found, length,
-		   (uintptr_t)target->remote) == length)
-		return;
-	if (!target->local)
-		fail(errno, NULL, "can't put back what was at %p",
-		     target->remote);
-	memcpy(target->local, probe->found, length);
+	probe->not_put_back = done || target->local ? 0 : errno;
+	if (!done && target->local)
+		memcpy(target->local, probe->found, length);
 }
 
 static void find_memory(struct probe *probe)
@@ -245,7 +246,7 @@ static void load_buffer(const struct probe *probe)
 		       strlen(probe->written) + 1);
 }
 
-static struct json_object *try(const struct probe *probe,
+static struct json_object *try(struct probe *probe,
 			       const struct attack *attack)
 {
 	const char *why = obstacle(probe, attack), *outcome = "unavailable";
@@ -329,7 +330,7 @@ static void text(struct json_object *probe)
 	       string_of(probe, "unavailable"));
 }
 
-static void try_all(const struct probe *probe, const struct attack *attack,
+static void try_all(struct probe *probe, const struct attack *attack,
 		    struct json_object *attempts)
 {
 	for (; attack->name; attack++) {
@@ -338,17 +339,44 @@ static void try_all(const struct probe *probe, const struct attack *attack,
 	}
 }
 
-static int run(const struct probe *probe)
+/* A signal waits until all is restored, and so does whatever may fail. */
+static struct json_object *try_and_restore(struct probe *probe)
+{
+	static const int signals[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
+	struct json_object *attempts = json_object_new_array();
+	sigset_t ends;
+	size_t i;
+
+	sigemptyset(&ends);
+	for (i = 0; i < ARRAY_SIZE(signals); i++)
+		sigaddset(&ends, signals[i]);
+	sigprocmask(SIG_BLOCK, &ends, NULL);
+	if (probe->target.block)
+		save_block(probe);
+	if (probe->target.file)
+		create_file(probe->target.file);
+	try_all(probe, attacks, attempts);
+	if (probe->get)
+		try_all(probe, plain_attacks, attempts);
+	if (probe->target.file)
+		unlink(probe->target.file);
+	if (probe->target.block)
+		restore_block(probe);
+	sigprocmask(SIG_UNBLOCK, &ends, NULL);
+	if (probe->not_put_back)
+		fail(probe->not_put_back, NULL, "can't put back what was at %p",
+		     probe->target.remote);
+	return attempts;
+}
+
+static int run(struct probe *probe)
 {
 	struct json_object *object = json_object_new_object(), *attempt;
-	struct json_object *attempts = json_object_new_array();
+	struct json_object *attempts = try_and_restore(probe);
 	unsigned int refused = 0, unavailable = 0, through = 0;
 	const char *outcome;
 	size_t i;
 
-	try_all(probe, attacks, attempts);
-	if (probe->get)
-		try_all(probe, plain_attacks, attempts);
 	for (i = 0; i < json_object_array_length(attempts); i++) {
 		attempt = json_object_array_get_idx(attempts, i);
 		outcome = string_of(attempt, "outcome");
@@ -443,15 +471,7 @@ int command_probe(int argc, char **argv)
 	check_words(&probe);
 
 	find_memory(&probe);
-	if (probe.target.block)
-		save_block(&probe);
-	if (probe.target.file)
-		create_file(probe.target.file);
 	ret = run(&probe);
-	if (probe.target.file)
-		unlink(probe.target.file);
-	if (probe.target.block)
-		restore_block(&probe);
 	free(probe.words);
 	return ret;
 }

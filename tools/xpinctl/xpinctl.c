@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* xpinctl: look at exclusive GUP pins, take one, try to get past one. */
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,17 +60,20 @@ int main(int argc, char **argv)
 {
 	size_t i;
 
+	setlocale(LC_CTYPE, "C.UTF-8");
 	argc = take_json(argc, argv);
 	if (argc < 2)
 		usage_error("no command");
 	for (i = 1; i < (size_t)argc; i++) {
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
 			fputs(help, stdout);
+			flush_or_exit();
 			return EXIT_SUCCESS;
 		}
 	}
 	if (!strcmp(argv[1], "--version")) {
 		puts("xpinctl " XPIN_VERSION);
+		flush_or_exit();
 		return EXIT_SUCCESS;
 	}
 	for (i = 0; i < ARRAY_SIZE(commands); i++) {

@@ -49,6 +49,8 @@ bool bool_of(struct json_object *object, const char *key);
 /* Puts @object out and frees it: with --json as it is, else by @text. */
 void answer(struct json_object *object,
 	    void (*text)(struct json_object *object));
+/* Was everything written? Otherwise says so, and exits. */
+void flush_or_exit(void);
 
 /* {"errno", "message"}: what failed, the errno, what to do (unless NULL). */
 struct json_object *error_object(int error, const char *way_out,
