@@ -155,7 +155,7 @@ static pid_t start_owner(FILE **out)
 static void show_status(const char *name, long long value)
 {
 	static const char * const arguments[] = { "xpinctl", "status", NULL };
-	long long found = -1;
+	long long found, told = -1;
 	char line[256], word[64];
 	FILE *out;
 	pid_t pid;
@@ -166,8 +166,9 @@ static void show_status(const char *name, long long value)
 		    strcmp(word, name))
 			continue;
 		printf("   %s", line);
-		expect(found == value, name);
+		told = found;
 	}
+	expect(told == value, name);
 	expect(!finish(pid, out), "xpinctl status");
 }
 

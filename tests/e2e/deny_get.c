@@ -179,8 +179,12 @@ static void direct_io(const struct memory *memory)
 		}
 		require(!xpin_release(owner, &claim), "release");
 	}
-	check(ok, "%s: %u kinds of direct I/O take plain references here",
-	      memory->name, count);
+	if (count)
+		check(ok, "%s: %u kinds of direct I/O take plain references here",
+		      memory->name, count);
+	else
+		skip("%s: no direct I/O takes plain references here",
+		     memory->name);
 }
 
 /* The neighbours of a folio with the flag, and pins of that folio. */

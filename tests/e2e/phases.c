@@ -514,6 +514,9 @@ static bool survives(const struct phase *phase, enum event event,
 		removed = true;
 	}
 	await("the call returns", is_back, phase);
+	/* It may have returned before the signal came. */
+	if (event == SIGNAL)
+		await("the signal is handled", handled, phase);
 	if (shared->result != expected ||
 	    (shared->unshared && !(overtaken && shared->unshared == -ENOENT)) ||
 	    shared->signals != (event == SIGNAL ? 1 : 0)) {

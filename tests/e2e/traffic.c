@@ -244,7 +244,8 @@ int main(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	end = now.tv_sec + (seconds ? atol(seconds) : 60);
-	while (ok && now.tv_sec < end) {
+	/* Until it was unloaded once, however long a slow machine takes. */
+	while (ok && (now.tv_sec < end || !unloads)) {
 		ok = claim_and_look(claims++ & 1);
 		if (ok && claims % 3 == 0) {
 			ok = unload_and_look();

@@ -150,8 +150,9 @@ static void drop_pin(struct work_struct *work)
 			return;
 		schedule_timeout_uninterruptible(1);
 	}
-	unpin_user_page(dropper->page);
+	/* First, or the claim may be there before. */
 	WRITE_ONCE(dropper->dropped, true);
+	unpin_user_page(dropper->page);
 }
 
 void pin_dropper_start(struct pin_dropper *dropper, struct page *page)

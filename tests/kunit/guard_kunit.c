@@ -97,6 +97,23 @@ static void strangers_stop_at_the_owned_page(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ask_peek(f->pages[1]));
 }
 
+/* R11: for a folio that has no bit nobody looks any further. */
+static void the_filter_is_asked_first(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned long pfn = page_to_pfn(f->pages[2]), *section;
+
+	rcu_read_lock();
+	section = registry_filter_section(rcu_dereference(registry_filter_table),
+					  pfn);
+	rcu_read_unlock();
+	KUNIT_ASSERT_NOT_NULL(test, section);
+	clear_bit(pfn & (REGISTRY_FILTER_BITS - 1), section);
+	KUNIT_EXPECT_EQ(test, NR, ask_pin(f->pages, NR));
+	set_bit(pfn & (REGISTRY_FILTER_BITS - 1), section);
+	KUNIT_EXPECT_EQ(test, 2, ask_pin(f->pages, NR));
+}
+
 static void shared_pages_let_strangers_in(struct kunit *test)
 {
 	struct fixture *f = test->priv;
@@ -376,6 +393,7 @@ static void later_pages_make_a_short_count(struct kunit *test)
 
 static struct kunit_case guard_cases[] = {
 	KUNIT_CASE(strangers_stop_at_the_owned_page),
+	KUNIT_CASE(the_filter_is_asked_first),
 	KUNIT_CASE(shared_pages_let_strangers_in),
 	KUNIT_CASE(only_the_owner_may_add_pins),
 	KUNIT_CASE(references_stop_where_they_are_denied),

@@ -85,6 +85,7 @@ static long test_pin_ioctl(struct file *file, unsigned int cmd,
 	call.refused = 0;
 	for (i = 0; i < call.repeat && !fatal_signal_pending(current); i++) {
 		ret = pin_by(&call, pages);
+		call.ret = ret;
 		if (ret < 0 && ret != -EBUSY)
 			break;
 		call.pinned = max(ret, 0L);

@@ -28,7 +28,8 @@ enum xpin_test_pin_by {
  * @by: one of enum xpin_test_pin_by
  * @repeat: how often
  * @longterm: with FOLL_LONGTERM; PIN_MEMFD always is
- * @pinned: out: how many the last time. They are unpinned again
+ * @ret: out: what the function returned the last time
+ * @pinned: out: how many that are. They are unpinned again
  * @refused: out: how often it was EBUSY, or fewer than @pages. Another error is the
  *	ioctl's
  */
@@ -38,6 +39,7 @@ struct xpin_test_pin_call {
 	__u32 by;
 	__u64 repeat;
 	__u64 longterm;
+	__s64 ret;
 	__u64 pinned;
 	__u64 refused;
 };
