@@ -112,15 +112,14 @@ static struct claim *claim_get(struct xpin_file *file, u64 id)
 }
 
 /*
- * Held while parts of the claim change hands, which may wait for pins and be
- * frozen meanwhile: a mutex must not be. Whoever waits for it can be frozen, too,
- * and makes way for signals by starting again, since nothing was done yet.
+ * Held while parts of the claim change hands, which may wait for pins. A bit, as
+ * a file may have a great many claims. Whoever waits for it makes way for signals,
+ * and the freezer, by starting again, since nothing was done yet.
  */
 static int lock_claim(struct claim *claim)
 {
 	return wait_on_bit_lock(&claim->flags, CLAIM_LOCKED,
-				TASK_INTERRUPTIBLE | TASK_FREEZABLE) ?
-	       -ERESTARTNOINTR : 0;
+				TASK_INTERRUPTIBLE) ? -ERESTARTNOINTR : 0;
 }
 
 static void unlock_claim(struct claim *claim)
@@ -279,10 +278,12 @@ static unsigned long part_index(const struct claim *claim, unsigned long first,
 {
 	unsigned long i;
 
-	for (i = first; ; i++)
+	for (i = first; ; i++) {
 		if (!test_bit(i, claim->released) &&
 		    test_bit(i, claim->shared) == shared && !nth--)
 			return i;
+		cond_resched();
+	}
 }
 
 static void mark_part(struct claim *claim, unsigned long first,
@@ -326,7 +327,7 @@ static int share_part(struct xpin_file *file, struct claim *claim,
 	pages = collect_part(claim, first, end, false, &nr);
 	if (!pages)
 		return -ENOMEM;
-	xpin_share_pages(file->owner, pages, nr);
+	claim_share(file->owner, pages, nr);
 	mark_part(claim, first, end, true);
 	part->refused = refused_part(file, claim, first, end);
 	kvfree(pages);
@@ -366,6 +367,7 @@ static int ioctl_info(struct xpin_file *file, void *arg)
 
 	info->api_version = XPIN_API_VERSION;
 	info->backend = backend_id();
+	info->features = 0;
 	if (backend_can(BACKEND_GET))
 		info->features |= XPIN_FEATURE_DENY_GET;
 	if (HAVE_MEMFD_PIN_FOLIOS)
@@ -732,14 +734,21 @@ static void chardev_show_fdinfo(struct seq_file *m, struct file *filp)
 	unsigned long id;
 
 	seq_printf(m, "xpin-owner:\t%u\n", xpin_owner_id(file->owner));
-	xa_lock(&file->claims);
-	xa_for_each(&file->claims, id, claim)
+	/* There may be a great many; seq_file asks again when it has more room. */
+	xa_for_each(&file->claims, id, claim) {
+		claim = claim_get(file, id);
+		if (!claim)
+			continue;
 		seq_printf(m, "xpin-claim:\t%lu %s %#lx pages %lu left %lu%s\n",
 			   id, claim->of_memfd ? "offset" : "addr",
 			   claim->addr, claim->nr_pages,
 			   READ_ONCE(claim->left),
 			   claim->deny_get ? " deny-get" : "");
-	xa_unlock(&file->claims);
+		claim_put(claim);
+		if (seq_has_overflowed(m))
+			break;
+		cond_resched();
+	}
 }
 #endif
 

@@ -335,7 +335,8 @@ static int drain_sleep(u64 wait_ns)
 		return pin_interrupted();
 
 	timeout = ns_to_ktime(min_t(u64, wait_ns, DRAIN_SLEEP_NS));
-	set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
+	/* Not freezable, as the caller may hold locks: the freezer is a signal. */
+	set_current_state(TASK_INTERRUPTIBLE);
 	schedule_hrtimeout_range(&timeout, DRAIN_SLEEP_NS / 10,
 				 HRTIMER_MODE_REL);
 	return 0;
@@ -389,10 +390,8 @@ static int claim_settle(struct xpin_owner *owner,
 	}
 
 	/*
-	 * The entries before the counts. Pairs with smp_mb__after_atomic() in
-	 * try_grab_folio_fast() and in try_grab_page(), with smp_mb() in 6.12's
-	 * gup_ask_folio(), or on a stock kernel in kept() of backend_ftrace.c.
-	 * tests/litmus/pin-vs-claim*.litmus
+	 * The entries before the counts: [B], pairs with [A], both at the top
+	 * of registry.c. tests/litmus/pin-vs-claim*.litmus.
 	 */
 	smp_mb();
 	at = registry_promote(&owner->registry, folios, nr);
@@ -846,11 +845,39 @@ unsigned long claim_refused(struct xpin_owner *owner, struct page **pages,
 	unsigned long i, refused = 0;
 	struct xpin_entry entry;
 
-	for (i = 0; i < nr_pages; i++)
+	for (i = 0; i < nr_pages; i++) {
 		refused += registry_lookup(folio_pfn(page_folio(pages[i])),
 					   &entry) &&
 			   entry.owner == owner->registry.id && entry.excl;
+		cond_resched();
+	}
 	return refused;
+}
+
+/**
+ * claim_share() - xpin_share_pages(), for who does not ask what is still refused
+ * @owner: who owns them
+ * @pages: pages from xpin_pin_user_pages() that are not shared
+ * @nr_pages: how many
+ *
+ * Context: as xpin_unpin_pages(). Does not fail.
+ */
+void claim_share(struct xpin_owner *owner, struct page **pages,
+		 unsigned long nr_pages)
+{
+	struct folio_pins runs[CLAIM_BATCH];
+	unsigned long done, next;
+	unsigned int nr;
+
+	/* At its end it is seen what need not be armed any more. */
+	owner_begin_call(owner);
+	for (done = 0; done < nr_pages; done = next) {
+		nr = gather_runs(pages, done, nr_pages, runs, CLAIM_BATCH,
+				 &next);
+		registry_withdraw(&owner->registry, runs, nr, REGISTRY_EXCL);
+		cond_resched();
+	}
+	owner_end_call(owner);
 }
 
 /**
@@ -866,19 +893,7 @@ unsigned long claim_refused(struct xpin_owner *owner, struct page **pages,
 unsigned long xpin_share_pages(struct xpin_owner *owner, struct page **pages,
 			       unsigned long nr_pages)
 {
-	struct folio_pins runs[CLAIM_BATCH];
-	unsigned long done, next;
-	unsigned int nr;
-
-	/* At its end it is seen what need not be armed any more. */
-	owner_begin_call(owner);
-	for (done = 0; done < nr_pages; done = next) {
-		nr = gather_runs(pages, done, nr_pages, runs, CLAIM_BATCH,
-				 &next);
-		registry_withdraw(&owner->registry, runs, nr, REGISTRY_EXCL);
-		cond_resched();
-	}
-	owner_end_call(owner);
+	claim_share(owner, pages, nr_pages);
 	/* Only now: a folio's last exclusive page may have come last. */
 	return claim_refused(owner, pages, nr_pages);
 }
@@ -926,7 +941,7 @@ int xpin_unshare_pages(struct xpin_owner *owner, struct page **pages,
 			break;
 	}
 	if (ret && done)
-		xpin_share_pages(owner, pages, done);
+		claim_share(owner, pages, done);
 	owner_end_call(owner);
 	kvfree(folios);
 
@@ -939,7 +954,7 @@ EXPORT_SYMBOL_GPL(xpin_unshare_pages);
 /* --- Plain references --- */
 
 /* Does @folio, of ours, have plain references that nothing we know of explains? */
-static bool folio_referenced(struct folio *folio)
+static bool has_references(struct folio *folio)
 {
 	unsigned long pfn = folio_pfn(folio);
 	struct xpin_entry entry, now;
@@ -966,7 +981,7 @@ static unsigned long count_referenced(struct page **pages,
 		nr = gather_runs(pages, done, nr_pages, runs, CLAIM_BATCH,
 				 &next);
 		for (i = 0; i < nr; i++)
-			if (folio_referenced(runs[i].folio))
+			if (has_references(runs[i].folio))
 				referenced += runs[i].pins;
 		cond_resched();
 	}
@@ -1021,7 +1036,8 @@ long xpin_deny_get_pages(struct xpin_owner *owner, struct page **pages,
 	}
 	/*
 	 * The flags before the references: who was not refused can be seen.
-	 * Pairs as the one in claim_settle() does.
+	 * Pairs with [A] for plain references, at the top of registry.c.
+	 * tests/litmus/pin-vs-claim*.litmus.
 	 */
 	smp_mb();
 	referenced = count_referenced(pages, nr_pages);

@@ -13,6 +13,8 @@ void claim_release_begin(struct xpin_owner *owner);
 void claim_release(struct xpin_owner *owner, struct page **pages,
 		   unsigned long nr_pages, bool shared);
 void claim_release_end(struct xpin_owner *owner);
+void claim_share(struct xpin_owner *owner, struct page **pages,
+		 unsigned long nr_pages);
 unsigned long claim_refused(struct xpin_owner *owner, struct page **pages,
 			    unsigned long nr_pages);
 u8 claim_page_state(struct xpin_owner *owner, unsigned long addr);

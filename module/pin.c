@@ -19,8 +19,8 @@
  * pin_interrupted() - what a wait returns that signal_pending() ended
  *
  * On the way to user mode a handler's signal becomes -EINTR; the call starts
- * again after what only looks like a signal, such as the freezer to a task that
- * is not asleep, and after task work, of io_uring for one.
+ * again after what only looks like a signal, such as the freezer, and after task
+ * work, of io_uring for one.
  *
  * Context: process context.
  * Return: -ERESTARTNOHAND or -ERESTARTNOINTR.

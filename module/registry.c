@@ -19,11 +19,14 @@
  *                                   else drain, or undo and -EBUSY
  *
  * This is store buffering with two full barriers: the pinner sees the entry, or
- * the claimer sees the pin, or both. [A] is smp_mb__after_atomic() in
- * try_grab_folio_fast() and in try_grab_page(), for 6.12's memfd_pin_folios()
- * smp_mb() in gup_ask_folio(), on a stock kernel smp_mb() in kept() of
- * backend_ftrace.c; [B] is in claim_settle(). They pair with each other.
- * tests/litmus/pin-vs-claim*.litmus.
+ * the claimer sees the pin, or both. [B] is in claim_settle(); [A] is
+ *
+ *   smp_mb__after_atomic() in try_grab_folio_fast() and in try_grab_page(), on
+ *   6.1 in try_grab_folio() and in try_grab_page_asking();
+ *   smp_mb() in gup_ask_folio(), for 6.12's memfd_pin_folios();
+ *   smp_mb() in kept() of backend_ftrace.c, on a stock kernel.
+ *
+ * They pair with each other. tests/litmus/pin-vs-claim*.litmus.
  *
  * An entry is {owner, pins, excl, state, deny_get}. pins counts all pins of its owner on
  * the folio, excl those which want exclusivity. The states, and who changes
@@ -52,7 +55,8 @@
  * exclusive of the folio, whichever of its claims asked for it. It follows the
  * protocol above with the folio's references in place of its pins: who was not
  * refused after the bit was set and smp_mb() is in the reference count, or has
- * gone. But nobody can tell such references from the many others, so they are
+ * gone. Its [A] in GUP-fast is smp_mb() in gup_fast_ask(), on 6.1 in gup_ask();
+ * in the slow path as above. But nobody can tell such references from the many others, so they are
  * not waited for.
  *
  * No lock of an owner's is held from publish to promote: every step is one lock

@@ -258,7 +258,11 @@ static bool kernel_has(const char *function)
 
 static void info(void)
 {
-	struct xpin_info info = { .size = sizeof(info) };
+	/* What comes out must not depend on what was there. */
+	struct xpin_info info = {
+		.size = sizeof(info), .api_version = ~0, .backend = ~0,
+		.features = ~0ULL,
+	};
 	enum xpin_backend backend = XPIN_BACKEND_FTRACE;
 	__u64 features = 0;
 

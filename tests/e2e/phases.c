@@ -414,29 +414,6 @@ static bool reached_or_missed(const struct phase *phase)
 	       (phase->obstacle == NO_OBSTACLE && is_back(phase));
 }
 
-static void write_file(const char *path, const char *text)
-{
-	int file = open(path, O_WRONLY | O_CLOEXEC);
-
-	require(file >= 0 && write(file, text, strlen(text)) > 0, path);
-	close(file);
-}
-
-/* Freezes all tasks, and lets them go on at once. */
-static bool freeze_all(void)
-{
-	const char *state = "/sys/power/state";
-	int file = open(state, O_WRONLY | O_CLOEXEC);
-	bool ok;
-
-	require(file >= 0, state);
-	ok = write(file, "freeze", 6) == 6;
-	if (!ok)
-		ksft_print_msg("suspend: %s\n", strerror(errno));
-	close(file);
-	return ok;
-}
-
 static void fresh_memory(const struct phase *phase)
 {
 	struct xpin_claim mine;
@@ -585,8 +562,6 @@ int main(void)
 		plan += EVENTS - phases[i].not_freezable;
 	ksft_set_plan(plan);
 
-	write_file("/sys/power/pm_test", "freezer");
-	write_file("/sys/module/suspend/parameters/pm_test_delay", "0");
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	require(shared != MAP_FAILED, "mmap");

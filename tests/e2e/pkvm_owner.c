@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/time.h>
@@ -24,6 +25,8 @@
 #include "pkvm/vmm.h"
 #include "xpin_test.h"
 
+/* What a fault would wait for if nothing came between. */
+#define TIMEOUT_MS	60000
 #define MODULE		"/xpin_pkvm.ko"
 /* Where QEMU's machine has it. */
 #define SERIAL_PORT	0x09000000
@@ -221,10 +224,84 @@ static void interrupted(void)
 	guest_destroy(&guest);
 }
 
-/* --- Death --- */
+/* A thread that touches page 1, or one that only asks for the vCPU. */
+struct thread {
+	struct guest *guest;
+	atomic_int tid;
+	int error;
+};
 
-/* What the fault would wait for if nobody killed it. */
-#define TIMEOUT_MS	60000
+static void *toucher(void *data)
+{
+	struct thread *thread = data;
+
+	thread->tid = gettid();
+	thread->error = touch(thread->guest, 1);
+	return NULL;
+}
+
+static void *asker(void *data)
+{
+	struct thread *thread = data;
+	struct kvm_mp_state state;
+
+	thread->tid = gettid();
+	thread->error = ioctl(thread->guest->vm.vcpus[0].fd, KVM_GET_MP_STATE,
+			      &state);
+	return NULL;
+}
+
+/* Until the thread sleeps, in that state: S, or D where no signal wakes it. */
+static void await_sleep(const struct thread *thread, char wanted)
+{
+	char path[64], state;
+	FILE *file;
+
+	do {
+		sleep_ms(10);
+		snprintf(path, sizeof(path), "/proc/self/task/%d/stat",
+			 thread->tid);
+		file = thread->tid ? fopen(path, "re") : NULL;
+		state = 0;
+		if (file) {
+			require(fscanf(file, "%*d %*s %c", &state) == 1, path);
+			fclose(file);
+		}
+	} while (state != wanted);
+}
+
+/*
+ * A fault that waits has the vCPU's lock. Were it frozen with that, who waits for
+ * the lock, and can't be frozen, would keep the system from suspending.
+ */
+static void suspended(void)
+{
+	struct thread touches, asks;
+	pthread_t threads[2];
+	struct guest guest;
+	bool ok;
+
+	guest_create(&guest, MEMORY_ANON_PAGE, 1);
+	touches = asks = (struct thread){ .guest = &guest };
+	require(!touch(&guest, 0), "the guest's code");
+	require(!pin_hold(host_page(&guest, 1), PAGE), "a pin");
+	set_timeout(TIMEOUT_MS);
+	require(!pthread_create(&threads[0], NULL, toucher, &touches), "thread");
+	while (xpin_stat("entries") < 2)
+		sleep_ms(10);
+	require(!pthread_create(&threads[1], NULL, asker, &asks), "thread");
+	await_sleep(&asks, 'D');
+	ok = freeze_all();
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	check(ok && touches.error == -EINTR && !asks.error,
+	      "the system suspends while a fault waits: EINTR");
+	pin_drop();
+	check(!touch(&guest, 1), "and KVM_RUN goes on after it");
+	guest_destroy(&guest);
+}
+
+/* --- Death --- */
 
 /* A process with a VM, in @ready when it is as far as it gets. */
 static pid_t start_vmm(bool pinned, int *ready)
@@ -722,7 +799,7 @@ int main(void)
 	size_t i;
 
 	ksft_print_header();
-	ksft_set_plan(9 + ARRAY_SIZE(kinds) * (4 + 3 + 4 + 3) + 2 + 2 * 3 + 2 +
+	ksft_set_plan(11 + ARRAY_SIZE(kinds) * (4 + 3 + 4 + 3) + 2 + 2 * 3 + 2 +
 		      2 * 3 + 4 + 2 + 6 + 2 + 2 + 1);
 	require(!module_load(MODULE), "load " MODULE);
 	modules();
@@ -736,6 +813,7 @@ int main(void)
 	two_processes(MEMORY_SHMEM_PAGE);
 	two_processes(MEMORY_SHMEM_LARGE);
 	interrupted();
+	suspended();
 	kill_vmm(false, "while the guest runs");
 	kill_vmm(true, "while its fault waits");
 	passed_on();

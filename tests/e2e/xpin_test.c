@@ -301,6 +301,26 @@ void set_file_number(const char *path, long number)
 		path);
 }
 
+static bool write_text(const char *path, const char *text)
+{
+	int file = open(path, O_WRONLY | O_CLOEXEC);
+	bool ok;
+
+	require(file >= 0, path);
+	ok = write(file, text, strlen(text)) == (ssize_t)strlen(text);
+	if (!ok)
+		printf("# %s: %s\n", path, strerror(errno));
+	close(file);
+	return ok;
+}
+
+bool freeze_all(void)
+{
+	return write_text("/sys/power/pm_test", "freezer") &&
+	       write_text("/sys/module/suspend/parameters/pm_test_delay", "0") &&
+	       write_text("/sys/power/state", "freeze");
+}
+
 int module_unload(const char *name)
 {
 	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;

@@ -126,6 +126,9 @@ const char *state_name(int state);
 long file_number(const char *path);
 void set_file_number(const char *path, long number);
 
+/* Freezes all tasks as suspend does, and lets them go on at once; did all freeze? */
+bool freeze_all(void);
+
 /* Load a module, or unload it without a wait. All return 0 or -errno. */
 int module_load(const char *path);
 int module_load_with(const char *path, const char *parameters);
