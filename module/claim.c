@@ -718,7 +718,8 @@ static int claim_source(struct xpin_owner *owner,
  * @pages: out: the pages; room for @nr_pages. Undefined after an error.
  * @timeout_ns: how long to wait for pins of others to go, in nanoseconds; page
  *	faults are not counted in; 0 or NULL: don't wait. Capped by
- *	max_timeout_ms. Out: what is left of it.
+ *	max_timeout_ms. Out: what is left of it. A kernel thread that can be
+ *	frozen must not wait: the freezer sends it no signal.
  * @busy: out, may be NULL: with -EBUSY the lowest index seen in the way, in the
  *	chunk of 512 pages at work; otherwise ULONG_MAX
  *
@@ -735,10 +736,10 @@ static int claim_source(struct xpin_owner *owner,
  * refused any more (likewise); -EFAULT when GUP can't reach a page, -EOPNOTSUPP
  * when it is memory that can't be owned (files, devices), -EHWPOISON when it
  * failed; -ENOMEM for RLIMIT_MEMLOCK or memory; -EINTR when killed;
- * -ERESTARTNOHAND by a signal and -ERESTARTNOINTR when the task must go to user
- * mode before it waits on, both to be returned from the system call with what is
- * left of @timeout_ns; -EOVERFLOW for too many pins of a folio; -EREMOTEIO from
- * GUP.
+ * -ERESTARTNOHAND at a signal, or when the system suspends, and -ERESTARTNOINTR
+ * when the task must go to user mode before it waits on, both to be returned from
+ * the system call with what is left of @timeout_ns; -EOVERFLOW for too many pins
+ * of a folio; -EREMOTEIO from GUP.
  */
 int xpin_pin_user_pages(struct xpin_owner *owner, unsigned long start,
 			unsigned long nr_pages, struct page **pages,

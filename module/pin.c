@@ -277,7 +277,7 @@ static int pin_memfd(struct file *memfd, loff_t start, unsigned int nr_pages,
  * Return: 0; -EFAULT when there is nothing at an address or offset;
  * -EOPNOTSUPP when it is memory that can't be owned; -EHWPOISON when it failed;
  * -EBADF, -EPERM and -EINVAL for a file that is not open for writing, is sealed,
- * or ends before; -EINTR when killed; as pin_interrupted() by a signal; what GUP
+ * or ends before; -EINTR when killed; as pin_interrupted() at a signal; what GUP
  * says.
  */
 int pin_pages(const struct pin_source *source, unsigned long first,

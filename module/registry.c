@@ -56,8 +56,8 @@
  * protocol above with the folio's references in place of its pins: who was not
  * refused after the bit was set and smp_mb() is in the reference count, or has
  * gone. Its [A] in GUP-fast is smp_mb() in gup_fast_ask(), on 6.1 in gup_ask();
- * in the slow path as above. But nobody can tell such references from the many others, so they are
- * not waited for.
+ * in the slow path as above. But nobody can tell such references from the many
+ * others, so they are not waited for.
  *
  * No lock of an owner's is held from publish to promote: every step is one lock
  * section here, adds or takes away exactly what its caller brought, and so may

@@ -65,6 +65,7 @@ static void errors(void)
 	const struct sigaction action = { .sa_handler = on_signal };
 	/* Again and again: the first may come before the call. */
 	const struct itimerval timer = { { 0, 300000 }, { 0, 300000 } };
+	int error;
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(passed); i++) {
@@ -79,10 +80,11 @@ static void errors(void)
 	sigaction(SIGALRM, &action, NULL);
 	setitimer(ITIMER_REAL, &timer, NULL);
 	fail(EAGAIN, 1 << 30);
-	check(touch(21) == -EINTR &&
+	error = touch(21);
+	setitimer(ITIMER_REAL, &(struct itimerval){}, NULL);
+	check(error == -EINTR &&
 	      vm.vcpus[0].run->exit_reason == KVM_EXIT_INTR,
 	      "unless there is a signal: EINTR, KVM_EXIT_INTR");
-	setitimer(ITIMER_REAL, &(struct itimerval){}, NULL);
 	fail(0, 0);
 
 	sigaction(SIGBUS, &action, NULL);

@@ -208,6 +208,7 @@ static void interrupted(void)
 	const struct itimerval timer = { { 0, 300000 }, { 0, 300000 } };
 	const struct sigaction action = { .sa_handler = on_alarm };
 	struct guest guest;
+	int error;
 
 	guest_create(&guest, MEMORY_ANON_PAGE, 1);
 	require(!touch(&guest, 0), "the guest's code");
@@ -215,10 +216,11 @@ static void interrupted(void)
 	set_timeout(30000);
 	sigaction(SIGALRM, &action, NULL);
 	setitimer(ITIMER_REAL, &timer, NULL);
-	check(touch(&guest, 1) == -EINTR &&
+	error = touch(&guest, 1);
+	setitimer(ITIMER_REAL, &(struct itimerval){}, NULL);
+	check(error == -EINTR &&
 	      guest.vm.vcpus[0].run->exit_reason == KVM_EXIT_INTR,
 	      "a signal ends the wait, as ever: EINTR, KVM_EXIT_INTR");
-	setitimer(ITIMER_REAL, &(struct itimerval){}, NULL);
 	pin_drop();
 	check(!touch(&guest, 1), "and KVM_RUN goes on where it was");
 	guest_destroy(&guest);
@@ -251,24 +253,23 @@ static void *asker(void *data)
 	return NULL;
 }
 
-/* Until the thread sleeps, in that state: S, or D where no signal wakes it. */
-static void await_sleep(const struct thread *thread, char wanted)
+/* Does the thread sleep where no signal but one that kills wakes it? */
+static bool sleeps_hard(const struct thread *thread)
 {
-	char path[64], state;
+	char path[64], state = 0;
 	FILE *file;
 
-	do {
-		sleep_ms(10);
-		snprintf(path, sizeof(path), "/proc/self/task/%d/stat",
-			 thread->tid);
-		file = thread->tid ? fopen(path, "re") : NULL;
-		state = 0;
-		if (file) {
-			require(fscanf(file, "%*d %*s %c", &state) == 1, path);
-			fclose(file);
-		}
-	} while (state != wanted);
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", thread->tid);
+	file = thread->tid ? fopen(path, "re") : NULL;
+	if (!file)
+		return false;
+	require(fscanf(file, "%*d %*s %c", &state) == 1, path);
+	fclose(file);
+	return state == 'D';
 }
+
+/* It may not sleep at that very moment, so more than once. */
+#define SUSPENDS	5
 
 /*
  * A fault that waits has the vCPU's lock. Were it frozen with that, who waits for
@@ -279,23 +280,33 @@ static void suspended(void)
 	struct thread touches, asks;
 	pthread_t threads[2];
 	struct guest guest;
-	bool ok;
+	bool ok = true;
+	int i, tries;
 
 	guest_create(&guest, MEMORY_ANON_PAGE, 1);
-	touches = asks = (struct thread){ .guest = &guest };
 	require(!touch(&guest, 0), "the guest's code");
 	require(!pin_hold(host_page(&guest, 1), PAGE), "a pin");
 	set_timeout(TIMEOUT_MS);
-	require(!pthread_create(&threads[0], NULL, toucher, &touches), "thread");
-	while (xpin_stat("entries") < 2)
-		sleep_ms(10);
-	require(!pthread_create(&threads[1], NULL, asker, &asks), "thread");
-	await_sleep(&asks, 'D');
-	ok = freeze_all();
-	pthread_join(threads[0], NULL);
-	pthread_join(threads[1], NULL);
-	check(ok && touches.error == -EINTR && !asks.error,
-	      "the system suspends while a fault waits: EINTR");
+	for (i = 0; i < SUSPENDS; i++) {
+		touches = asks = (struct thread){ .guest = &guest };
+		require(!pthread_create(&threads[0], NULL, toucher, &touches),
+			"thread");
+		for (tries = 1000; xpin_stat("entries") < 2; tries--) {
+			require(tries, "the fault waits");
+			sleep_ms(10);
+		}
+		require(!pthread_create(&threads[1], NULL, asker, &asks),
+			"thread");
+		for (tries = 1000; !sleeps_hard(&asks); tries--) {
+			require(tries, "another thread wants the vCPU");
+			sleep_ms(10);
+		}
+		ok &= freeze_all();
+		pthread_join(threads[0], NULL);
+		pthread_join(threads[1], NULL);
+		ok &= touches.error == -EINTR && !asks.error;
+	}
+	check(ok, "the system suspends while a fault waits: EINTR");
 	pin_drop();
 	check(!touch(&guest, 1), "and KVM_RUN goes on after it");
 	guest_destroy(&guest);

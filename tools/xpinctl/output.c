@@ -2,12 +2,10 @@
 /* How answers and errors get out, for people and for programs. */
 #include <ctype.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <wchar.h>
 
 #include "xpinctl.h"
 
@@ -60,22 +58,54 @@ bool bool_of(struct json_object *object, const char *key)
 	return json_object_get_boolean(object_of(object, key));
 }
 
+/* Of the character of UTF-8 that @text begins with; 0 if it begins with none. */
+static size_t utf8_length(const unsigned char *text)
+{
+	unsigned char lowest = 0x80, highest = 0xbf;
+	size_t length, i;
+
+	if (*text < 0x80)
+		return 1;
+	if (*text < 0xc2 || *text > 0xf4)
+		return 0;
+	length = *text < 0xe0 ? 2 : *text < 0xf0 ? 3 : 4;
+	/* Nothing that is shorter, no surrogate, nothing above U+10FFFF. */
+	switch (*text) {
+	case 0xe0:
+		lowest = 0xa0;
+		break;
+	case 0xed:
+		highest = 0x9f;
+		break;
+	case 0xf0:
+		lowest = 0x90;
+		break;
+	case 0xf4:
+		highest = 0x8f;
+		break;
+	}
+	for (i = 1; i < length; i++) {
+		if (text[i] < lowest || text[i] > highest)
+			return 0;
+		lowest = 0x80;
+		highest = 0xbf;
+	}
+	return length;
+}
+
 /* JSON is UTF-8; a file's name need not be. */
 static void print_json(struct json_object *object)
 {
 	const char *text = json_object_to_json_string_ext(object,
 			JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
-	const char *end = text + strlen(text);
 	size_t n;
 
-	for (; text < end; text += n) {
-		n = mbrtowc(NULL, text, end - text, &(mbstate_t){});
-		if (n <= MB_LEN_MAX) {
+	for (; *text; text += n ? n : 1) {
+		n = utf8_length((const unsigned char *)text);
+		if (n)
 			fwrite(text, 1, n, stdout);
-		} else {
+		else
 			fputs("\xef\xbf\xbd", stdout);
-			n = 1;
-		}
 	}
 	putchar('\n');
 }

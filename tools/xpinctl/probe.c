@@ -103,9 +103,12 @@ static void put_back(struct probe *probe)
 {
 	const struct attack_target *target = &probe->target;
 	ssize_t length = target->length;
-	bool done = pwrite(probe->memory, probe->found, length,
-			   (uintptr_t)target->remote) == length;
+	bool done;
 
+	/* For a short write. */
+	errno = EIO;
+	done = pwrite(probe->memory, probe->found, length,
+		      (uintptr_t)target->remote) == length;
 	probe->not_put_back = done || target->local ? 0 : errno;
 	if (!done && target->local)
 		memcpy(target->local, probe->found, length);
@@ -339,18 +342,20 @@ static void try_all(struct probe *probe, const struct attack *attack,
 	}
 }
 
-/* A signal waits until all is restored, and so does whatever may fail. */
+/* What may end the process waits until all is restored, if anything is. */
 static struct json_object *try_and_restore(struct probe *probe)
 {
 	static const int signals[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
 	struct json_object *attempts = json_object_new_array();
-	sigset_t ends;
+	sigset_t ends, before;
 	size_t i;
 
 	sigemptyset(&ends);
 	for (i = 0; i < ARRAY_SIZE(signals); i++)
 		sigaddset(&ends, signals[i]);
-	sigprocmask(SIG_BLOCK, &ends, NULL);
+	if (!probe->written && !probe->target.block && !probe->target.file)
+		sigemptyset(&ends);
+	sigprocmask(SIG_BLOCK, &ends, &before);
 	if (probe->target.block)
 		save_block(probe);
 	if (probe->target.file)
@@ -362,7 +367,7 @@ static struct json_object *try_and_restore(struct probe *probe)
 		unlink(probe->target.file);
 	if (probe->target.block)
 		restore_block(probe);
-	sigprocmask(SIG_UNBLOCK, &ends, NULL);
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (probe->not_put_back)
 		fail(probe->not_put_back, NULL, "can't put back what was at %p",
 		     probe->target.remote);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* xpinctl: look at exclusive GUP pins, take one, try to get past one. */
-#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,7 +59,6 @@ int main(int argc, char **argv)
 {
 	size_t i;
 
-	setlocale(LC_CTYPE, "C.UTF-8");
 	argc = take_json(argc, argv);
 	if (argc < 2)
 		usage_error("no command");

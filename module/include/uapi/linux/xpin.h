@@ -15,9 +15,9 @@
  * flags are documented). A longer structure than the kernel knows is accepted
  * when the tail is zero; a shorter one is accepted down to the size that the
  * structure had when it was introduced. It is written back after errors, too,
- * unless its size, its flags or its tail were refused: if it can't be, the answer is
- * EFAULT, and what was claimed is released again, but a part that was released,
- * shared or unshared stays so.
+ * except for EIO, and a size, flags or a tail that were refused. If it can't be, the
+ * answer is EFAULT, and what was claimed is released again, but a part that was
+ * released, shared or unshared stays so.
  *
  * An open file of /dev/xpin is one owner, and it is bound to the memory of the
  * process that opened it. When the file is finally closed, all its claims end.
