@@ -288,7 +288,8 @@ static void suspended(void)
 	require(!pin_hold(host_page(&guest, 1), PAGE), "a pin");
 	set_timeout(TIMEOUT_MS);
 	for (i = 0; i < SUSPENDS; i++) {
-		touches = asks = (struct thread){ .guest = &guest };
+		touches = (struct thread){ .guest = &guest };
+		asks = (struct thread){ .guest = &guest };
 		require(!pthread_create(&threads[0], NULL, toucher, &touches),
 			"thread");
 		for (tries = 1000; xpin_stat("entries") < 2; tries--) {

@@ -751,9 +751,22 @@ static bool block_untouched(bool write)
 
 #define PROBE_SHARED_TESTS	8
 
+static bool fails_to_answer(const char *addr)
+{
+	const char * const arguments[] = {
+		"xpinctl", "probe", me(), addr, "--write", PLACES, NULL
+	};
+	static char out[1 << 16], err[1 << 16];
+	int status;
+
+	become = into_full_device;
+	status = run_tool(arguments, out, err, sizeof(out));
+	become = NULL;
+	return status == 2 && strstr(err, "ENOSPC");
+}
+
 static void probe_shared(void)
 {
-	static char out[1 << 16], err[1 << 16];
 	struct xpin_claim claim;
 	struct memory memory;
 	struct answer *answer;
@@ -811,12 +824,8 @@ static void probe_shared(void)
 	check(block_untouched(false) && access(PROBED_FILE, F_OK),
 	      "probe: disk and file are as before");
 
-	become = into_full_device;
-	ok = run_tool((const char *[]){ "xpinctl", "probe", me(), addr,
-					"--write", PLACES, NULL },
-		      out, err, sizeof(out)) == 2 && strstr(err, "ENOSPC");
-	become = NULL;
-	check(ok && block_untouched(false) && access(PROBED_FILE, F_OK),
+	check(fails_to_answer(addr) && block_untouched(false) &&
+	      access(PROBED_FILE, F_OK),
 	      "probe: so they are when its answer can't be written");
 	free((void *)addr);
 	memory_destroy(&memory);
