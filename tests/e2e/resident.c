@@ -135,15 +135,15 @@ static bool stays(const struct memory *memory, __u64 pfn)
 
 /*
  * Runs @attempt in a process of its own with this one's memory, and kills it when
- * the kernel has counted in @failures that it tried in vain. Returns what the
+ * the kernel has counted, as @failures tells, that it tried in vain. Returns what the
  * attempt returned, negated, or -EINTR. Even errno is shared: what @attempt
  * finds in it may be ours.
  */
 static int until_killed(int (*attempt)(void *), void *argument,
-			const char *failures)
+			long long (*failures)(const void *argument))
 {
 	static alignas(16) char stack[1 << 16];
-	long long before = named_value("/proc/vmstat", failures);
+	long long before = failures(argument);
 	time_t deadline = time(NULL) + 60;
 	pid_t pid, ended;
 	int status;
@@ -151,8 +151,8 @@ static int until_killed(int (*attempt)(void *), void *argument,
 	pid = clone(attempt, stack + sizeof(stack), CLONE_VM | SIGCHLD, argument);
 	require(pid >= 0, "clone");
 	while (!(ended = waitpid(pid, &status, WNOHANG)) &&
-	       named_value("/proc/vmstat", failures) == before)
-		pause_before(deadline, failures);
+	       failures(argument) == before)
+		pause_before(deadline, "an attempt in vain");
 	if (!ended) {
 		kill(pid, SIGKILL);
 		ended = waitpid(pid, &status, 0);
@@ -281,6 +281,20 @@ static int userfaultfd_move(void *argument)
 	return call->move.move < 0 ? -call->move.move : 0;
 }
 
+/* The older counter knows folios of a PMD's size only. */
+static long long splits_failed(const void *argument)
+{
+	const struct userfaultfd_call *call = argument;
+	char path[128];
+
+	snprintf(path, sizeof(path),
+		 "/sys/kernel/mm/transparent_hugepage/hugepages-%llukB/stats/split_failed",
+		 call->move.len >> 10);
+	return access(path, F_OK) ?
+	       named_value("/proc/vmstat", "thp_split_page_failed") :
+	       file_number(path);
+}
+
 static int to_another_address(const struct memory *memory, bool *moved)
 {
 	struct uffdio_api api = { UFFD_API, .features = UFFD_FEATURE_MOVE };
@@ -306,7 +320,7 @@ static int to_another_address(const struct memory *memory, bool *moved)
 	require(call.fd >= 0 && !ioctl(call.fd, UFFDIO_API, &api) &&
 		!ioctl(call.fd, UFFDIO_REGISTER, &area), "userfaultfd");
 
-	ret = until_killed(userfaultfd_move, &call, "thp_split_page_failed");
+	ret = until_killed(userfaultfd_move, &call, splits_failed);
 	*moved = page_pfn(to) == pfn && !page_pfn(memory->wanted);
 	close(call.fd);
 	munmap(map, 2 * LARGE);
@@ -655,10 +669,16 @@ static int set_offline(void *block)
 	return set_state(*(unsigned long *)block, "offline") ? 0 : EBUSY;
 }
 
+static long long migrations_failed(const void *block)
+{
+	(void)block;
+	return named_value("/proc/vmstat", "pgmigrate_fail");
+}
+
 /* Offlining tries to empty the block until it has done so, or a signal comes. */
 static int offline(unsigned long block)
 {
-	return until_killed(set_offline, &block, "pgmigrate_fail");
+	return until_killed(set_offline, &block, migrations_failed);
 }
 
 static void online(unsigned long block, bool movable)

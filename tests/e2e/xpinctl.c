@@ -549,7 +549,8 @@ static void hold_file(void)
 	ok = holds(&held) && !end_hold(&held, SIGTERM);
 	check(ok, "hold: --timeout waits for a pin to go");
 
-	ok = failed(ask("hold", "--file", FILE_IN_MEMORY, "--size", "20K"), 1,
+	ok = failed(ask("hold", "--file", FILE_IN_MEMORY, "--size",
+			text_of("%lu", 5 * PAGE)), 1,
 		    "EFAULT", "beyond the end");
 	check(ok, "hold: beyond the end of the file");
 	require(!truncate(FILE_IN_MEMORY, 0), "truncate");
