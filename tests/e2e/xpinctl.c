@@ -1103,7 +1103,7 @@ static void test_query(void)
 	memory_create(&shared, MEMORY_SHMEM_PAGE);
 	memfd.fd = shared.fd;
 	memory_create(&private, MEMORY_ANON_PAGE);
-	start_hold(&held, "--size", "12K");
+	start_hold(&held, "--size", text_of("%lu", 3 * PAGE));
 	require(holds(&held), "hold");
 	answer = ask("query");
 	ok = answer->same && !answer->status &&
@@ -1122,7 +1122,8 @@ static void test_query(void)
 			"claim a memfd, release a part");
 		answer = ask("query", me());
 		ok = answer->same &&
-		     strstr(answer->text, "offset 0x3000 pages 7 left 5");
+		     strstr(answer->text, text_of("offset %#lx pages 7 left 5",
+						  3 * PAGE));
 		part.length = XPIN_WHOLE;
 		require(!ioctl(owner, XPIN_IOC_RELEASE, &part), "release");
 		check(ok, "query: a claim of a memfd, of which a part is released");
