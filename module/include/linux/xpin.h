@@ -29,8 +29,8 @@ u32 xpin_kernel_api_version(void);
  * The owner may drop pins with plain unpin_user_page() and its relatives while
  * it owns the folio exclusively; but not in what may run inside of a call of this
  * owner's, such as mmu notifiers and shrinkers. There, leave it to a work item,
- * and all that the functions below do. Costs everybody a look at each unpin for as long as
- * the owner exists; without it pins go through xpin_unpin_pages() only.
+ * and all that the functions below do. Costs everybody a look at each unpin for
+ * as long as the owner exists; without it pins go through xpin_unpin_pages() only.
  */
 #define XPIN_OWNER_PLAIN_UNPIN	BIT(0)
 
