@@ -29,6 +29,7 @@
 
 #define PAGES		(MEMORY_LENGTH / PAGE)
 #define KSM		"/sys/kernel/mm/ksm/"
+#define NUMA_BALANCING	"/proc/sys/kernel/numa_balancing"
 #define BLOCKS		"/sys/devices/system/memory/"
 #define HUGE_PAGES	"/proc/sys/vm/nr_hugepages"
 /* What else is in the way of a mover changes with the place of the memory. */
@@ -502,6 +503,7 @@ static void hints(enum memory_kind kind)
 
 	create_on_second_node(&memory, kind);
 	claim(&memory, &claimed);
+	write_number(NUMA_BALANCING, 1);
 	folios = MEMORY_LENGTH / memory.folio;
 	before = named_value("/proc/vmstat", counter);
 	/* Who is to be looked at must run. */
@@ -516,6 +518,7 @@ static void hints(enum memory_kind kind)
 				     XPIN_PAGE_FREE) &&
 	      xpin_all_pages(owner, memory.wanted, memory.folio, XPIN_PAGE_MINE),
 	      "%s: NUMA balancing hides it from no query", memory.name);
+	write_number(NUMA_BALANCING, 0);
 	require(!xpin_release(owner, &claimed), "release");
 	memory_destroy(&memory);
 }
@@ -841,7 +844,7 @@ int main(void)
 		MEMORY_ANON_PAGE, MEMORY_ANON_LARGE,
 		MEMORY_SHMEM_PAGE, MEMORY_SHMEM_LARGE,
 	};
-	long long huge_pages = read_number(HUGE_PAGES);
+	long long huge_pages = read_number(HUGE_PAGES), numa_balancing = 0;
 	unsigned int plan = 2 + ARRAY_SIZE(small) + 2 * ARRAY_SIZE(any);
 	unsigned char *filling;
 	unsigned long block;
@@ -857,6 +860,11 @@ int main(void)
 	stranger_start(&stranger);
 	owner = xpin_open();
 	swap_on();
+	/* What it has hidden is nothing to KSM of 6.1 until its process touches it. */
+	if (!access(NUMA_BALANCING, F_OK)) {
+		numa_balancing = read_number(NUMA_BALANCING);
+		write_number(NUMA_BALANCING, 0);
+	}
 	/* Since 6.7. */
 	if (!access(KSM "smart_scan", F_OK))
 		write_number(KSM "smart_scan", 0);
@@ -893,6 +901,8 @@ int main(void)
 
 	/* Free huge pages go with the memory that is removed. */
 	write_number(HUGE_PAGES, huge_pages);
+	if (!access(NUMA_BALANCING, F_OK))
+		write_number(NUMA_BALANCING, numa_balancing);
 	close(owner);
 	stranger_stop(&stranger);
 	ksft_finished();
