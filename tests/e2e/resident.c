@@ -503,9 +503,9 @@ static void hints(enum memory_kind kind)
 
 	create_on_second_node(&memory, kind);
 	claim(&memory, &claimed);
-	write_number(NUMA_BALANCING, 1);
 	folios = MEMORY_LENGTH / memory.folio;
 	before = named_value("/proc/vmstat", counter);
+	write_number(NUMA_BALANCING, 1);
 	/* Who is to be looked at must run. */
 	while (same && time(NULL) < deadline &&
 	       named_value("/proc/vmstat", counter) < before + (long long)folios / 2)

@@ -1099,6 +1099,7 @@ static void test_query(void)
 	};
 	int owner = xpin_open();
 	bool ok;
+	int i;
 
 	memory_create(&shared, MEMORY_SHMEM_PAGE);
 	memfd.fd = shared.fd;
@@ -1134,7 +1135,12 @@ static void test_query(void)
 	      "query: a process without claims");
 
 	become = become_nobody;
-	answer = ask("query");
+	/* It counts the kernel's threads, too, which come and go. */
+	for (i = 0; i < 5; i++) {
+		answer = ask("query");
+		if (answer->same)
+			break;
+	}
 	ok = answer->same && !answer->status &&
 	     number(answer->json, "unreadable") &&
 	     strstr(answer->text, "sudo");
