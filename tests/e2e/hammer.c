@@ -39,7 +39,7 @@
  */
 #define MEMORIES	2
 #define ROUNDS		10
-#define TIMEOUT		(5 * NSEC_PER_SEC)
+#define TIMEOUT		(30 * NSEC_PER_SEC)
 
 static struct shared {
 	atomic_bool stop;

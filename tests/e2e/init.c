@@ -67,7 +67,7 @@ static const struct program {
 	{ .name = "foreign", .seconds = 120 },
 	{ .name = "owner", .seconds = 120 },
 	{ .name = "owner_driver", .seconds = 120 },
-	{ .name = "deny_get", .seconds = 300 },
+	{ .name = "deny_get", .seconds = 900 },
 	{ .name = "deny_get_owner", .seconds = 120 },
 	{ .name = "death", .seconds = 120 },
 	{ .name = "resident", .seconds = 600 },

@@ -470,7 +470,7 @@ static void swapped_out(void)
 	memory_create(&memory, MEMORY_SHMEM_PAGE);
 	/* Pages are spared while something else looks at them. */
 	for (i = 0, out = false; i < 100 && !out; i++) {
-		madvise(memory.base, LARGE, MADV_PAGEOUT);
+		page_out(memory.base, LARGE);
 		out = xpin_all_pages(owner, memory.base, 4 * PAGE,
 				     XPIN_PAGE_NONE);
 	}

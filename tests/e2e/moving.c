@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,8 @@
 
 static int owner;
 static atomic_bool stop;
+/* The mover is at it. */
+static atomic_bool trying;
 static atomic_long moved;
 
 static int claim_page(const struct memory *memory, const unsigned char *page,
@@ -83,6 +86,8 @@ static void *collapse(void *argument)
 	int error;
 
 	require(!madvise(memory->base, LARGE, MADV_HUGEPAGE), "madvise");
+	/* It can be collapsed once only. */
+	atomic_store(&trying, true);
 	do {
 		error = madvise(memory->base, LARGE, MADV_COLLAPSE);
 	} while (error && !atomic_load(&stop));
@@ -97,6 +102,7 @@ static void *swap_out(void *argument)
 	while (!atomic_load(&stop)) {
 		require(!madvise(memory->wanted, PAGE, MADV_PAGEOUT), "pageout");
 		atomic_fetch_add(&moved, !page_pfn(memory->wanted));
+		atomic_store(&trying, true);
 	}
 	return NULL;
 }
@@ -112,6 +118,7 @@ static void *to_and_fro(void *argument)
 		if (!syscall(SYS_move_pages, 0, 1, &page, &node, &status,
 			     MPOL_MF_MOVE) && status == node)
 			atomic_fetch_add(&moved, 1);
+		atomic_store(&trying, true);
 	}
 	return NULL;
 }
@@ -128,8 +135,11 @@ static void against(enum memory_kind kind, void *(*mover)(void *), long rounds,
 	for (round = 0; ok && round < rounds; round++) {
 		memory_create(&memory, kind);
 		atomic_store(&stop, false);
+		atomic_store(&trying, false);
 		require(!pthread_create(&thread, NULL, mover, &memory),
 			"pthread_create");
+		while (!atomic_load(&trying))
+			sched_yield();
 		ok = claims_hold(&memory, memory.wanted, &won);
 		atomic_store(&stop, true);
 		pthread_join(thread, NULL);

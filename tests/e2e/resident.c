@@ -186,32 +186,6 @@ static int to_another_node(const struct memory *memory, bool *moved)
 	return ret;
 }
 
-/*
- * Processors sort folios into the LRU lists by batches, in which they have a
- * reference to each; and who touched the memory last, if only by a pin that was
- * refused then, may have done it on another one. The call empties the batches of
- * the processor that it runs on.
- */
-static int page_out(void *addr, size_t length)
-{
-	cpu_set_t all, one;
-	int cpu, ret = 0;
-
-	require(!sched_getaffinity(0, sizeof(all), &all), "sched_getaffinity");
-	for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-		if (!CPU_ISSET(cpu, &all))
-			continue;
-		CPU_ZERO(&one);
-		CPU_SET(cpu, &one);
-		require(!sched_setaffinity(0, sizeof(one), &one),
-			"sched_setaffinity");
-		if (madvise(addr, length, MADV_PAGEOUT))
-			ret = -errno;
-	}
-	require(!sched_setaffinity(0, sizeof(all), &all), "sched_setaffinity");
-	return ret;
-}
-
 static int out_to_swap(const struct memory *memory, bool *moved)
 {
 	unsigned char resident;

@@ -196,6 +196,8 @@ long repetitions(long normal);
 /* Memory may be swapped out between the two. */
 void swap_on(void);
 void swap_off(void);
+/* MADV_PAGEOUT, wherever it was touched last: 0, or a negative errno. */
+int page_out(void *addr, size_t length);
 
 /* The page frame behind @addr; 0 if no page is mapped there. */
 __u64 page_pfn(void *addr);
