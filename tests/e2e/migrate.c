@@ -154,6 +154,7 @@ static void play(const struct scene *scene)
 	bool refused, others;
 	struct xpin_part part;
 	pthread_t thread;
+	int i;
 
 	memset(&waiting, 0, sizeof(waiting));
 	waiting.by_memfd = scene->by_memfd;
@@ -169,9 +170,12 @@ static void play(const struct scene *scene)
 	hold(false);
 
 	begin(&thread, waiting.memory.wanted, PATIENCE);
-	refused = soon_refused() && all_reach(waiting.memory.wanted, false) &&
-		  all_reach(last_page(true), false) &&
-		  !atomic_load(&waiting.over);
+	/* The claimer has to say each second what it waits for, if it runs. */
+	for (i = 0, refused = false; i < 3 && !refused; i++)
+		refused = soon_refused() &&
+			  all_reach(waiting.memory.wanted, false) &&
+			  all_reach(last_page(true), false) &&
+			  !atomic_load(&waiting.over);
 	others = all_reach(last_page(false), true);
 	check(refused,
 	      "%s%s: strangers are refused while a pin keeps it from migrating",
