@@ -170,7 +170,7 @@ static void play(const struct scene *scene)
 	hold(false);
 
 	begin(&thread, waiting.memory.wanted, PATIENCE);
-	/* The claimer has to say each second what it waits for, if it runs. */
+	/* A mark lasts for a second or two; who renews it may not have run. */
 	for (i = 0, refused = false; i < 3 && !refused; i++)
 		refused = soon_refused() &&
 			  all_reach(waiting.memory.wanted, false) &&
