@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/elf.h>
 #include <linux/futex.h>
 #include <linux/kvm.h>
 #include <linux/mempolicy.h>
@@ -37,12 +38,16 @@ static const char *program;
 
 /* --- Uses of memory. All return 0 or -errno; ENODATA: nothing arrived. --- */
 
-static int futex(unsigned char *page, int flags)
+static int futex_wake(unsigned char *page, int flags)
+{
+	return syscall(SYS_futex, page, FUTEX_WAKE | flags, 1, NULL, NULL, 0) ?
+	       -errno : 0;
+}
+
+static int futex_wait(unsigned char *page, int flags)
 {
 	__u32 *word = (__u32 *)page;
 
-	if (syscall(SYS_futex, word, FUTEX_WAKE | flags, 1, NULL, NULL, 0))
-		return -errno;
 	/* It does not have that value. */
 	require(syscall(SYS_futex, word, FUTEX_WAIT | flags, ~*word, NULL, NULL,
 			0) == -1, "FUTEX_WAIT");
@@ -50,14 +55,24 @@ static int futex(unsigned char *page, int flags)
 }
 
 /* As between processes; and as the kernel wakes who joins a thread. */
-static int shared_futex(unsigned char *page)
+static int shared_wake(unsigned char *page)
 {
-	return futex(page, 0);
+	return futex_wake(page, 0);
 }
 
-static int private_futex(unsigned char *page)
+static int shared_wait(unsigned char *page)
 {
-	return futex(page, FUTEX_PRIVATE_FLAG);
+	return futex_wait(page, 0);
+}
+
+static int private_wake(unsigned char *page)
+{
+	return futex_wake(page, FUTEX_PRIVATE_FLAG);
+}
+
+static int private_wait(unsigned char *page)
+{
+	return futex_wait(page, FUTEX_PRIVATE_FLAG);
 }
 
 static int node_of(unsigned char *page)
@@ -108,6 +123,34 @@ static int spliced(unsigned char *page)
 static int written(unsigned char *page)
 {
 	return through_pipe(page, false);
+}
+
+static int read_into(unsigned char *page)
+{
+	char word[] = WORDS;
+	int ends[2], error = 0;
+
+	require(!pipe2(ends, O_CLOEXEC) &&
+		write(ends[1], word, sizeof(word)) == sizeof(word), "pipe");
+	memset(page, 0, sizeof(word));
+	if (read(ends[0], page, sizeof(word)) < 0)
+		error = -errno;
+	else if (memcmp(page, word, sizeof(word)))
+		error = -ENODATA;
+	close(ends[0]);
+	close(ends[1]);
+	return error;
+}
+
+/* On which node move_pages() sees it. */
+static int located(unsigned char *page)
+{
+	void *pages[] = { page };
+	int status;
+
+	require(!syscall(SYS_move_pages, 0, 1, pages, NULL, &status, 0),
+		"move_pages");
+	return status < 0 ? status : 0;
 }
 
 static int populated(unsigned char *page)
@@ -163,21 +206,36 @@ static int command_line(unsigned char *page)
 	return n > 0 && !strcmp(line, program) ? 0 : -ENODATA;
 }
 
-/* Of a process that has the memory mapped, too. */
+/* Where a core dump of @size bytes has the page at @address; NULL: it is not in it. */
+static const unsigned char *in_core(const unsigned char *core, size_t size,
+				    uintptr_t address)
+{
+	const struct elf64_hdr *header = (const struct elf64_hdr *)core;
+	const struct elf64_phdr *part =
+		(const struct elf64_phdr *)(core + header->e_phoff);
+	int i;
+
+	for (i = 0; i < header->e_phnum; i++, part++) {
+		if (part->p_type == PT_LOAD && part->p_vaddr <= address &&
+		    address + PAGE <= part->p_vaddr + part->p_filesz &&
+		    part->p_offset + part->p_filesz <= size)
+			return core + part->p_offset + address - part->p_vaddr;
+	}
+	return NULL;
+}
+
+/* Of a process that has the memory mapped, too, and the claim's file open. */
 static int dumped(unsigned char *page)
 {
 	const struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
-	__u64 *word = (__u64 *)page;
+	static const unsigned char zeros[PAGE];
+	int status, fd, error = -EBADMSG;
+	const unsigned char *copy;
 	unsigned char *core;
-	int status, fd;
 	off_t size;
-	bool found;
-	size_t i;
 	pid_t pid;
 
-	/* What is nowhere else in the process. */
-	for (i = 0; i < PAGE / sizeof(*word); i++)
-		word[i] = ~(uintptr_t)(word + i);
+	memset(page, 'x', PAGE);
 	pid = fork();
 	require(pid >= 0, "fork");
 	if (!pid) {
@@ -191,11 +249,15 @@ static int dumped(unsigned char *page)
 	size = lseek(fd, 0, SEEK_END);
 	core = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
 	require(core != MAP_FAILED, CORE);
-	found = memmem(core, size, page, PAGE);
+	copy = in_core(core, size, (uintptr_t)page);
+	if (copy && !memcmp(copy, page, PAGE))
+		error = 0;
+	else if (copy && !memcmp(copy, zeros, PAGE))
+		error = -ENODATA;
 	munmap(core, size);
 	close(fd);
 	unlink(CORE);
-	return found ? 0 : -ENODATA;
+	return error;
 }
 
 static int perf_open(struct perf_event_attr *attr)
@@ -346,11 +408,17 @@ static const struct row {
 	int denied;
 	const char *reason;
 } rows[] = {
-	{ "shared futex in it", ANON, shared_futex, -EBUSY,
+	{ "waking by a shared futex in it", ANON, shared_wake, -EBUSY,
 	  "get_futex_key() passes GUP's error on" },
-	{ "shared futex in a memfd", SHMEM, shared_futex, -EBUSY,
+	{ "waiting by a shared futex in it", ANON, shared_wait, -EBUSY,
 	  "get_futex_key() passes GUP's error on" },
-	{ "private futex in it", ANON, private_futex, 0,
+	{ "waking by a shared futex in a memfd", SHMEM, shared_wake, -EBUSY,
+	  "get_futex_key() passes GUP's error on" },
+	{ "waiting by a shared futex in a memfd", SHMEM, shared_wait, -EBUSY,
+	  "get_futex_key() passes GUP's error on" },
+	{ "waking by a private futex in it", ANON, private_wake, 0,
+	  "its key is the address: no GUP" },
+	{ "waiting by a private futex in it", ANON, private_wait, 0,
 	  "its key is the address: no GUP" },
 	{ "get_mempolicy(MPOL_F_ADDR)", ANON, node_of, -EBUSY,
 	  "lookup_node() passes GUP's error on" },
@@ -359,6 +427,10 @@ static const struct row {
 	{ "vmsplice()", ANON, spliced, -EBUSY,
 	  "iter_to_pipe() passes GUP's error on" },
 	{ "write()", ANON, written, 0, "copies by way of the mapping" },
+	{ "read() into it", ANON, read_into, 0,
+	  "copies by way of the mapping" },
+	{ "move_pages()", ANON, located, -EBUSY,
+	  "do_pages_stat_array() looks by GUP before 6.12" },
 	{ "mlock() and MADV_POPULATE_WRITE", ANON, populated, 0,
 	  "they walk, but take no reference" },
 	{ "core dump", SHMEM, dumped, -ENODATA,
@@ -395,6 +467,8 @@ static bool returns(const struct row *row, unsigned char *page, int expected,
 
 static void use(const struct row *row, unsigned char *page)
 {
+	bool spared = row->use == located && !feature_missing(FEATURE_FOLIO_WALK);
+	int denied = spared ? 0 : row->denied;
 	struct xpin_claim claim;
 	bool ok;
 
@@ -408,10 +482,10 @@ static void use(const struct row *row, unsigned char *page)
 		return;
 	}
 	require(!xpin_claim_deny_get(owner, page, PAGE, &claim), "claim");
-	ok &= returns(row, page, row->denied, "with the flag");
+	ok &= returns(row, page, denied, "with the flag");
 	require(!xpin_release(owner, &claim), "release");
 	ok &= returns(row, page, 0, "released");
-	check(ok, "%s %s: %s", row->name, row->denied ? "fails" : "works",
+	check(ok, "%s %s: %s", row->name, denied ? "fails" : "works",
 	      row->reason);
 }
 

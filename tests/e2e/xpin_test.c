@@ -92,6 +92,8 @@ static const struct {
 		.missing = "a udmabuf of huge pages spoils their counts" },
 	[FEATURE_LONGTERM_RETRY] = { KERNEL_VERSION(6, 3, 0),
 		.missing = "a long-term pin does not wait for a userfaultfd: EFAULT" },
+	[FEATURE_FOLIO_WALK] = { KERNEL_VERSION(6, 12, 0),
+		.missing = "move_pages() takes a plain reference to see where a page is" },
 	[FEATURE_FAILSLAB_FILE] = { KERNEL_VERSION(6, 2, 0),
 		.missing = "only the command line says which caches fail: slub_debug=A" },
 	[FEATURE_NOTIFIER] = { .backend = XPIN_BACKEND_NOTIFIER,
