@@ -193,6 +193,25 @@ end_reached()
 		echo 'Bail out! the guest did not come to the end of its tests' >>"$1"
 }
 
+# patched_objects ARCHITECTURE: what the line's patches change, for that one.
+patched_objects()
+{
+	sed -n "s#^+++ b/\(\(mm\|arch/${1/x86_64/x86}\)/.*\)\.c\$#\1.o#p" "$top/kpatch/$line"/*.patch
+}
+
+# sparse_patched BUILD MAKE-ARGUMENT...: what sparse says of these objects. They are known to take a
+# lock in one function and drop it in another.
+sparse_patched()
+{
+	local said objects status=0
+
+	mapfile -t objects < <(patched_objects "$machine")
+	said=$(make -C "$1" -j"$jobs" "${@:2}" W=1 C=2 CHECK="$top/tools/vm/sparse" "${objects[@]}" 2>&1) || status=1
+	echo "$said"
+	[ $status = 0 ] && grep -q '^ *CHECK .*mm/gup\.c$' <<<"$said" &&
+		! grep -i 'warning\|error:\|not available' <<<"$said" | grep -v 'context imbalance in\|/vdso/'
+}
+
 # What a run is called: in its directory's name and in its results.
 kernel=$line-$machine
 
