@@ -59,7 +59,8 @@ bool pin_folio_ownable(struct folio *folio)
 
 /*
  * Why GUP could not reach the page at @addr: a hole, the wrong memory, or memory
- * that failed? GUP-fast can't be asked to tell that.
+ * that failed? GUP-fast can't be asked to tell that. 0: it is there by now. Before
+ * 6.3 a long-term pin does not wait for a fault that user space handles; this does.
  */
 static int why_fault(unsigned long addr)
 {
@@ -81,18 +82,20 @@ static int why_fault(unsigned long addr)
 		return ret;
 
 	ret = pin_user_pages_unlocked(addr, 1, &page, FOLL_WRITE | FOLL_HWPOISON);
-	/* It is there by now. */
-	if (ret == 1)
+	if (ret == 1) {
 		unpin_user_page(page);
+		return 0;
+	}
 	return ret == -EHWPOISON ? ret : -EFAULT;
 }
 
 static int pin_user_memory(unsigned long start, unsigned int nr_pages,
 			   struct page **pages, unsigned int *pinned)
 {
-	unsigned int i;
+	unsigned int i, missed = nr_pages;
 	int ret;
 
+again:
 	do {
 		ret = pin_user_pages_fast(start + *pinned * PAGE_SIZE,
 					  nr_pages - *pinned,
@@ -113,9 +116,15 @@ static int pin_user_memory(unsigned long start, unsigned int nr_pages,
 	/* Killed while it waited for the mmap_lock. */
 	if (ret == -EAGAIN)
 		return -EINTR;
-	if (!ret || ret == -EFAULT)
-		return why_fault(start + *pinned * PAGE_SIZE);
-	return ret;
+	if (ret && ret != -EFAULT)
+		return ret;
+	ret = why_fault(start + *pinned * PAGE_SIZE);
+	if (ret)
+		return ret;
+	if (missed == *pinned)
+		return -EFAULT;
+	missed = *pinned;
+	goto again;
 }
 
 /*

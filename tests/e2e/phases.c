@@ -577,10 +577,6 @@ int main(void)
 
 	for (i = 0; i < ARRAY_SIZE(phases); i++) {
 		phase = &phases[i];
-		if (phase->obstacle == PAGE_FAULT &&
-		    skip_without(FEATURE_LONGTERM_RETRY,
-				 EVENTS - phase->not_freezable))
-			continue;
 		if (phase->obstacle == SHORT_PIN &&
 		    skip_without(FEATURE_MOVABLE,
 				 EVENTS - phase->not_freezable))
