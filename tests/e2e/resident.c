@@ -589,6 +589,11 @@ static void *make_room(size_t *length)
 static void compacts_only_unowned(enum memory_kind kind)
 {
 	const bool anywhere = feature_missing(FEATURE_MOVABLE);
+	/*
+	 * A room that was made again has the kernel take memory of its own on the
+	 * second node, so that blocks of it can't go: seldom, where they shall.
+	 */
+	const int room_places = anywhere ? ROOM_PLACES : PLACES / 4;
 	struct memory memory[PLACES];
 	bool moved = false, same = true;
 	int places = 0;
@@ -601,7 +606,7 @@ static void compacts_only_unowned(enum memory_kind kind)
 	 * movable memory for somewhere else; without one it lies anywhere.
 	 */
 	for (; places < PLACES && !moved && same; places++) {
-		if (anywhere && places && places % ROOM_PLACES == 0) {
+		if (places && places % room_places == 0) {
 			munmap(room, length);
 			room = make_room(&length);
 		}
