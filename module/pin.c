@@ -121,6 +121,7 @@ again:
 	ret = why_fault(start + *pinned * PAGE_SIZE);
 	if (ret)
 		return ret;
+	/* Once for each page: it may go as often as user space likes. */
 	if (missed == *pinned)
 		return -EFAULT;
 	missed = *pinned;
